@@ -1,0 +1,55 @@
+# Everything a developer types; `make` alone lists it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+
+.PHONY: help run test lint types check bench test-services test-browser ci clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+run: $(READY) ## start botadmin on http://127.0.0.1:8000
+	@exec $(BIN)/python manage.py up
+
+test: $(READY) ## the suite, without any server
+	$(BIN)/python -m pytest -n 2
+
+lint: $(READY) ## style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY) ## static types
+	$(BIN)/mypy
+
+check: $(READY) ## what Django and botadmin think of this install, and missing migrations
+	$(BIN)/python manage.py check
+	$(BIN)/python manage.py makemigrations --check --dry-run
+
+bench: $(READY) ## measure, into benchmarks/results.json
+	$(BIN)/python -m benchmarks
+
+test-services: $(READY) ## the suite on a PostgreSQL and a Redis of its own
+	$(BIN)/python -m botadmin.testing.services -- $(BIN)/python -m pytest -n 2 -m "not browser"
+
+test-browser: $(READY) ## the admin in Chromium
+	$(BIN)/python -m pytest -m browser
+
+ci: ## all of it, as in .ci/run
+	.ci/run
+
+clean: ## remove what make made (not var/, which holds your data)
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "botadmin needs Python 3.11 or newer; PYTHON=/path/to/python3 names one."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+	  || { echo "Python cannot make virtual environments here: apt-get install python3-venv"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing what requirements.txt names, once."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@

@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class BotadminConfig(AppConfig):
+    name = "botadmin"
+
+    def ready(self) -> None:
+        from botadmin import checks  # noqa: F401 - importing it registers the system checks

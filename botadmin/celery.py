@@ -1,0 +1,23 @@
+"""The Celery app, for `celery -A botadmin` and for the worker inside `manage.py up`."""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+from celery.signals import setup_logging
+
+from bots.connections.bootstep import OPTION, ConnectionsStep
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "botadmin.settings")
+
+app = Celery("botadmin")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+app.user_options["worker"].add(OPTION)
+app.steps["worker"].add(ConnectionsStep)
+
+
+@setup_logging.connect
+def _keep_logging_of_settings(**_: object) -> None:
+    """That somebody listens is what keeps Celery from setting up logging its own way."""

@@ -1,0 +1,1 @@
+"""Everything in one process: what `manage.py up` puts together."""

@@ -1,0 +1,307 @@
+"""Every setting of botadmin: name, type, unit and default stand beside each other.
+
+All are optional and come from the environment. Secrets may also come from a file: NAME_FILE.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from cryptography.fernet import Fernet
+from django.core.exceptions import ImproperlyConfigured
+from django.urls import reverse_lazy
+
+from botadmin import env
+from botadmin.keyfiles import private_folder, read_or_create
+
+VERSION = "0.1.0"
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# Where it runs
+
+BOTADMIN_BIND = env.text("BOTADMIN_BIND", "127.0.0.1")  # address `manage.py up` listens on
+BOTADMIN_PORT = env.integer("BOTADMIN_PORT", 8000, least=1, most=65535)  # TCP port
+# Database, keys and files; removed = fresh start.
+BOTADMIN_DATA_DIR = private_folder(env.folder("BOTADMIN_DATA_DIR", BASE_DIR / "var"))
+# Where `file:` references in credentials may point to.
+BOTADMIN_SECRETS_DIR = env.folder("BOTADMIN_SECRETS_DIR", BOTADMIN_DATA_DIR / "secrets")
+KEYS_DIR = BOTADMIN_DATA_DIR / "keys"
+
+# First start
+
+BOTADMIN_ADMIN_USER = env.text("BOTADMIN_ADMIN_USER", "admin")
+BOTADMIN_ADMIN_PASSWORD = env.secret("BOTADMIN_ADMIN_PASSWORD")  # empty: generated
+BOTADMIN_API_TOKEN = env.secret("BOTADMIN_API_TOKEN")  # empty: generated
+
+# Size
+
+BOTADMIN_WEB_THREADS = env.integer("BOTADMIN_WEB_THREADS", 8, least=1, most=256)
+BOTADMIN_WORKER_THREADS = env.integer("BOTADMIN_WORKER_THREADS", 16, least=1, most=256)
+# Largest request body, in bytes.
+BOTADMIN_MAX_BODY_BYTES = env.integer(
+    "BOTADMIN_MAX_BODY_BYTES", 25 * 1024 * 1024, least=1024, most=1024**3
+)
+# Connections that `manage.py up` holds at most.
+BOTADMIN_CONNECTIONS = env.integer("BOTADMIN_CONNECTIONS", 500, least=0, most=10_000)
+# How long `manage.py up` waits for work that is under way when it is told to stop, in seconds.
+BOTADMIN_STOP_SECONDS = env.number("BOTADMIN_STOP_SECONDS", 5.0, least=0.5, most=600)
+
+# Security
+
+DEBUG = env.boolean("BOTADMIN_DEBUG", False)
+SECRET_KEY = env.secret("BOTADMIN_SECRET_KEY") or read_or_create(
+    KEYS_DIR / "secret_key", lambda: secrets.token_urlsafe(48)
+)
+# Fernet keys that credentials are encrypted with: the first encrypts, all of them decrypt.
+BOTADMIN_ENCRYPTION_KEYS = env.secrets("BOTADMIN_ENCRYPTION_KEYS") or (
+    read_or_create(KEYS_DIR / "encryption_keys", lambda: Fernet.generate_key().decode())
+    .replace(",", "\n")
+    .split()
+)
+# Host names the web server answers to, besides those of this machine; `*` = any.
+ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *env.strings("BOTADMIN_ALLOWED_HOSTS")]
+CSRF_TRUSTED_ORIGINS = env.origins("BOTADMIN_CSRF_TRUSTED_ORIGINS")
+# A proxy in front speaks TLS and sets X-Forwarded-Proto: believe it, and keep cookies to https.
+BOTADMIN_BEHIND_PROXY = env.boolean("BOTADMIN_BEHIND_PROXY", False)
+# Private networks (CIDR) that URLs of files to send may point to nevertheless.
+BOTADMIN_ALLOWED_NETWORKS = env.networks("BOTADMIN_ALLOWED_NETWORKS")
+
+if BOTADMIN_BEHIND_PROXY:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BOTADMIN_BEHIND_PROXY
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+LOGIN_URL = reverse_lazy("admin:login")
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = BOTADMIN_MAX_BODY_BYTES
+MEDIA_ROOT = BOTADMIN_DATA_DIR / "files"
+FILE_UPLOAD_PERMISSIONS = 0o600
+FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
+
+# Database
+
+DATABASE_URL = env.url(
+    "DATABASE_URL",
+    f"sqlite:///{BOTADMIN_DATA_DIR / 'db.sqlite3'}",
+    schemes=("postgres", "postgresql", "sqlite"),
+)
+SQLITE_OPTIONS = {
+    # A transaction that reads first and writes later cannot wait for its turn: SQLite refuses it
+    # at once. Asking for the write lock at the start makes every writer queue up instead.
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 20,  # seconds a writer waits for its turn
+    # FULL, because a 202 means stored: with NORMAL a power cut takes the last transactions along.
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
+    "PRAGMA journal_size_limit=67108864; PRAGMA cache_size=-16000",
+}
+POSTGRESQL_OPTIONS = {
+    # As many as there are threads that may want one, and some for connections and inbox.
+    "pool": {"min_size": 1, "max_size": BOTADMIN_WEB_THREADS + BOTADMIN_WORKER_THREADS + 8},
+}
+
+
+def _database() -> dict[str, Any]:
+    try:
+        database: dict[str, Any] = dict(dj_database_url.parse(DATABASE_URL))
+    except (dj_database_url.ParseError, ValueError, KeyError):
+        raise ImproperlyConfigured(
+            "DATABASE_URL is not usable, expected postgres://user:password@host:5432/name"
+            " or sqlite:////path/to/file."
+        ) from None
+    if not database["NAME"]:
+        raise ImproperlyConfigured("DATABASE_URL names no database, expected …://…/name.")
+    options = dict(database.get("OPTIONS") or {})
+    if database["ENGINE"].endswith("sqlite3"):
+        # Opening one costs more than most queries; a thread keeps its own.
+        return database | {
+            "OPTIONS": SQLITE_OPTIONS | options,
+            "CONN_MAX_AGE": None,
+            "CONN_HEALTH_CHECKS": False,
+        }
+    return database | {
+        "OPTIONS": POSTGRESQL_OPTIONS | options,
+        "CONN_MAX_AGE": 0,  # back to the pool after each request or task
+        "CONN_HEALTH_CHECKS": True,
+    }
+
+
+DATABASES = {"default": _database()}
+DATABASE_IS_SERVER = not DATABASES["default"]["ENGINE"].endswith("sqlite3")
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Celery
+
+# Where wake-ups travel. Rows in the database are the truth: losing the broker costs latency only.
+CELERY_BROKER_URL = env.url(
+    "BROKER_URL", "memory://", schemes=("redis", "rediss", "amqp", "amqps", "memory")
+)
+BROKER_IS_SERVER = not CELERY_BROKER_URL.startswith("memory://")
+_TRANSPORT_OPTIONS: dict[str, dict[str, Any]] = {
+    "memory": {"polling_interval": 0.01},  # seconds between two looks at the queue
+    "redis": {  # seconds
+        "socket_connect_timeout": 1,
+        "socket_timeout": 5,
+        "visibility_timeout": 3600,
+    },
+}
+_transport = CELERY_BROKER_URL.partition("://")[0].replace("rediss", "redis")
+CELERY_BROKER_TRANSPORT_OPTIONS = _TRANSPORT_OPTIONS.get(_transport, {})
+# A request that wants to wake a worker must not hang on a broker that is away.
+CELERY_BROKER_CONNECTION_TIMEOUT = 1  # seconds
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True  # workers do wait for it
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# Tasks a thread runs before it opens its database connection anew: a pool does that better, and a
+# SQLite file needs it never.
+CELERY_DB_REUSE_MAX = 0 if DATABASE_IS_SERVER else 1_000_000_000
+CELERY_TASK_DEFAULT_QUEUE = "botadmin"
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # what waits, waits where every worker can take it
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = BROKER_IS_SERVER
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+# All times are in seconds, and a lost schedule file would mean nothing: keep it in memory.
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
+CELERY_BEAT_SCHEDULE = {
+    # Old ones are dropped: when workers were away, one of each is enough.
+    "sweep": {"task": "bots.tasks.sweep", "schedule": 1.0, "options": {"expires": 5}},
+    "poll": {"task": "bots.tasks.poll_due", "schedule": 1.0, "options": {"expires": 5}},
+    "tidy": {"task": "bots.tasks.tidy", "schedule": 60.0, "options": {"expires": 60}},
+}
+
+# Applications
+
+INSTALLED_APPS = [
+    "unfold",  # before the admin, whose templates it replaces
+    "unfold.contrib.filters",
+    "unfold.contrib.forms",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "spaces.apps.SpacesConfig",
+    "bots.apps.BotsConfig",
+    "botadmin.apps.BotadminConfig",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "botadmin.urls"
+WSGI_APPLICATION = "botadmin.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# Language, time, static files
+
+LANGUAGE_CODE = "en"
+USE_TZ = True
+TIME_ZONE = env.time_zone("BOTADMIN_TIME_ZONE", "UTC")  # what the admin shows; stored is UTC
+
+STATIC_URL = "static/"
+WHITENOISE_USE_FINDERS = True  # from where the packages keep them: no collectstatic to forget
+
+# REST
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "bots.api.authentication.BearerToken",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["bots.api.permissions.HasScope"],
+    "DEFAULT_PARSER_CLASSES": [
+        "bots.api.parsers.StrictJSONParser",
+        "rest_framework.parsers.MultiPartParser",
+    ],
+    "DEFAULT_RENDERER_CLASSES": [
+        "rest_framework.renderers.JSONRenderer",
+        "rest_framework.renderers.BrowsableAPIRenderer",
+    ],
+    "DEFAULT_PAGINATION_CLASS": "bots.api.pagination.Pagination",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "bots.api.problems.handler",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "botadmin",
+    "DESCRIPTION": "Configure and drive chat bots on several platforms.",
+    "VERSION": VERSION,
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+    # Served by ourselves: the page works without the internet and tells nobody who reads it.
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# Admin
+
+UNFOLD = {"SITE_TITLE": "botadmin", "SITE_HEADER": "botadmin", "SITE_SYMBOL": "smart_toy"}
+
+# Logging
+
+BOTADMIN_LOG_LEVEL = env.choice(
+    "BOTADMIN_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+)
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {
+            "format": "{asctime} {levelname} {name}: {message}",
+            "style": "{",
+        }
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": BOTADMIN_LOG_LEVEL},
+    "loggers": {
+        # Django's own handlers would print each line a second time.
+        "django": {"handlers": [], "level": BOTADMIN_LOG_LEVEL, "propagate": True},
+        "django.server": {"handlers": [], "propagate": True},
+        # They tell about every task and every socket; DEBUG shows it.
+        **{
+            name: {"level": "WARNING" if BOTADMIN_LOG_LEVEL == "INFO" else BOTADMIN_LOG_LEVEL}
+            for name in ("celery", "kombu", "waitress", "urllib3", "websocket")
+        },
+    },
+}

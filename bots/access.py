@@ -1,0 +1,99 @@
+"""Who may see and do what. One function per question, used by every door.
+
+People are Django users: a superuser sees every bot, anybody else the bots of their groups. Programs
+come with a token: its scopes, its bots, its expiry. What somebody may not see does not exist for
+them, whichever way they ask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from bots.models import ApiToken, Bot, Scope
+from bots.models.token import digest
+from spaces.models import Space
+
+# What a person needs for each scope.
+PERMISSIONS = {
+    Scope.READ: "bots.view_bot",
+    Scope.SEND: "bots.operate_bot",
+    Scope.MANAGE: "bots.change_bot",
+}
+# A token's last use is written at most this often: a busy token must not cost a write a request.
+LAST_USE_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Somebody who asks, person or program."""
+
+    label: str  # as jobs and logs name them
+    key: str  # as idempotency keys are told apart
+    scopes: frozenset[Scope]
+    user: User | None = None
+    token: ApiToken | None = None
+
+    @property
+    def sees_all(self) -> bool:
+        if self.token is not None:
+            return self.token.all_bots
+        return self.user is not None and self.user.is_superuser
+
+
+def from_token(text: str) -> Actor | None:
+    """Who holds this token; None for one that is unknown or has expired. Notes its use."""
+    token = ApiToken.objects.filter(digest=digest(text)).first()
+    if token is None or token.expired:
+        return None
+    now = timezone.now()
+    if token.last_used_at is None or (now - token.last_used_at).total_seconds() > LAST_USE_SECONDS:
+        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+    return Actor(
+        label=f"token {token.name}",
+        key=f"token:{token.pk}",
+        scopes=frozenset(Scope(scope) for scope in token.scopes if scope in Scope),
+        token=token,
+    )
+
+
+def from_user(user: AbstractBaseUser | AnonymousUser) -> Actor | None:
+    """A person who is logged in and works here; None for anybody else."""
+    if not isinstance(user, User) or not (user.is_active and user.is_staff):
+        return None
+    scopes = (scope for scope, permission in PERMISSIONS.items() if user.has_perm(permission))
+    return Actor(
+        label=user.get_username(), key=f"user:{user.pk}", scopes=frozenset(scopes), user=user
+    )
+
+
+def bots(actor: Actor) -> QuerySet[Bot]:
+    """The bots this actor may see."""
+    if actor.sees_all:
+        return Bot.objects.all()
+    if actor.token is not None:
+        return Bot.objects.filter(tokens=actor.token)
+    assert actor.user is not None
+    # A subquery, not a join: somebody in two of a bot's groups must not see it twice.
+    mine = Bot.groups.through.objects.filter(group__user=actor.user)
+    return Bot.objects.filter(pk__in=mine.values("bot"))
+
+
+def spaces(actor: Actor) -> QuerySet[Space]:
+    """The spaces this actor may see: those of their bots, or all."""
+    if actor.sees_all:
+        return Space.objects.all()
+    return Space.objects.filter(pk__in=bots(actor).values("space"))
+
+
+def give(actor: Actor, bot: Bot) -> None:
+    """Let who created a bot see it, too: add it to the token, or to the user's groups."""
+    if actor.sees_all:
+        return
+    if actor.token is not None:
+        actor.token.bots.add(bot)
+    elif actor.user is not None:
+        bot.groups.add(*actor.user.groups.all())

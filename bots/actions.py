@@ -1,0 +1,292 @@
+"""What each kind of job does on its platform.
+
+An action takes a connected platform and the job, and returns the job's result, JSON-ready. It may
+run again after a crash: where doing it twice would show, it finds out first whether it happened
+(`job.interrupted`); all others are harmless to repeat. What is to be remembered of the outcome is
+written by `bots.records`; only sync, in `bots.syncing`, writes what it reads as it goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from typing import Any
+
+from bots import files
+from bots.models import Job, JobKind
+from spaces.platforms.contract import Ability, Platform
+from spaces.platforms.errors import NotFound, OutcomeUnknown, Rejected
+from spaces.platforms.messages import (
+    Card,
+    ChannelInfo,
+    ChannelKind,
+    File,
+    NewChannel,
+    Outgoing,
+    PersonOutcome,
+    PersonRef,
+    Presence,
+    Sent,
+)
+from spaces.platforms.text import card_to_markdown, split_text
+
+Result = dict[str, Any]
+Action = Callable[[Platform, Job], Result]
+_actions: dict[str, Action] = {}
+
+
+def action(kind: JobKind) -> Callable[[Action], Action]:
+    def register(function: Action) -> Action:
+        _actions[kind] = function
+        return function
+
+    return register
+
+
+def perform(platform: Platform, job: Job) -> Result:
+    """Do what the job asks. Raises what the platform raises."""
+    return _actions[job.kind](platform, job)
+
+
+# Messages ---------------------------------------------------------------------------------------
+
+
+@action(JobKind.POST)
+def post(platform: Platform, job: Job) -> Result:
+    """Post one message, in parts where it is too long; goes on after the parts already sent.
+
+    `job.result` grows with each part, so that a failure in the middle keeps what was done.
+    """
+    done = job.result.setdefault("messages", [])
+    with ExitStack() as stack:
+        parts = compose(platform, job, files.outgoing(job, stack))
+        job.result["parts"] = len(parts)
+        for part in parts[len(done) :]:
+            sent = _find(platform, part) if job.interrupted else None
+            sent = sent or platform.post_message(part)
+            done.append(
+                {
+                    "remote_id": sent.message_id,
+                    "channel": sent.channel_id,
+                    "sent_at": sent.sent_at.isoformat(),
+                    "text": part.text,
+                }
+            )
+    return job.result
+
+
+def compose(platform: Platform, job: Job, attached: Sequence[File]) -> list[Outgoing]:
+    """The messages that a job becomes on this platform, in order, each within its limits.
+
+    A card travels with the last piece of text; files that do not fit follow in messages of their
+    own. The same job always becomes the same messages: their keys count them.
+    """
+    payload = job.payload
+    text = payload.get("text", "")
+    card = card_from(payload.get("card"))
+    if card and Ability.CARDS not in platform.abilities:
+        text = "\n\n".join(filter(None, [text, card_to_markdown(card)]))
+        card = None
+    limits = platform.limits
+    pieces = split_text(text, limits) if text else [""]
+    per_message = limits.files or len(attached) or 1
+    bundles = [attached[i : i + per_message] for i in range(0, len(attached), per_message)]
+
+    base = Outgoing(
+        key="",
+        channel=payload.get("channel", ""),
+        person=PersonRef(**payload["person"]) if payload.get("person") else None,
+        thread=payload.get("thread", ""),
+        not_before=job.started_at or job.created_at,
+    )
+    messages = [replace(base, text=piece) for piece in pieces]
+    messages[-1] = replace(
+        messages[-1], card=card, files=tuple(bundles[0]) if bundles else ()
+    )
+    messages += [replace(base, files=tuple(bundle)) for bundle in bundles[1:]]
+    return [replace(m, key=f"{job.key.hex}-{n}") for n, m in enumerate(messages)]
+
+
+def card_from(payload: dict[str, Any] | None) -> Card | None:
+    if not payload:
+        return None
+    return Card(**{**payload, "fields": tuple((k, v) for k, v in payload.get("fields", ()))})
+
+
+def _find(platform: Platform, part: Outgoing) -> Sent | None:
+    if Ability.FIND_SENT not in platform.abilities:
+        raise OutcomeUnknown("The process sending it ended before it learned the outcome.")
+    return platform.find_sent(part)
+
+
+@action(JobKind.EDIT)
+def edit(platform: Platform, job: Job) -> Result:
+    text = job.payload["text"]
+    limits = platform.limits
+    if len(split_text(text, limits)) > 1:
+        raise Rejected(
+            f"An edited message may have {limits.text} {limits.text_unit}.", code="too_long"
+        )
+    platform.edit_message(job.payload["channel"], job.payload["message"], text)
+    return {}
+
+
+@action(JobKind.DELETE)
+def delete(platform: Platform, job: Job) -> Result:
+    try:
+        platform.delete_message(job.payload["channel"], job.payload["message"])
+    except NotFound:
+        if not job.interrupted:
+            raise
+    return {}
+
+
+@action(JobKind.REACT)
+def react(platform: Platform, job: Job) -> Result:
+    platform.react(job.payload["channel"], job.payload["message"], job.payload["name"])
+    return {}
+
+
+@action(JobKind.UNREACT)
+def unreact(platform: Platform, job: Job) -> Result:
+    platform.unreact(job.payload["channel"], job.payload["message"], job.payload["name"])
+    return {}
+
+
+@action(JobKind.MARK_READ)
+def mark_read(platform: Platform, job: Job) -> Result:
+    if not job.bot.read_receipts:
+        return {"receipt_sent": False, "reason": "The bot's read receipts are switched off."}
+    platform.mark_read(job.payload["channel"], job.payload["message"])
+    return {"receipt_sent": True}
+
+
+@action(JobKind.TYPING)
+def typing(platform: Platform, job: Job) -> Result:
+    platform.typing(job.payload["channel"])
+    return {}
+
+
+@action(JobKind.PRESENCE)
+def presence(platform: Platform, job: Job) -> Result:
+    platform.set_presence(Presence(job.payload["presence"]), job.payload.get("text", ""))
+    return {}
+
+
+# Channels ---------------------------------------------------------------------------------------
+
+
+@action(JobKind.CREATE_CHANNEL)
+def create_channel(platform: Platform, job: Job) -> Result:
+    new = NewChannel(
+        key=job.key.hex,
+        kind=ChannelKind(job.payload["kind"]),
+        name=job.payload.get("name", ""),
+        title=job.payload.get("title", ""),
+        topic=job.payload.get("topic", ""),
+        people=_people(job),
+    )
+    if job.interrupted and (found := platform.find_created(new)):
+        outcomes = _add(platform, found.id, new.people, moderator=False)
+    else:
+        found, outcomes = platform.create_channel(new)
+    return {"channel": _channel(found), "people": _outcomes(outcomes)}
+
+
+@action(JobKind.UPDATE_CHANNEL)
+def update_channel(platform: Platform, job: Job) -> Result:
+    payload = job.payload
+    info = platform.update_channel(
+        payload["channel"], title=payload.get("title"), topic=payload.get("topic")
+    )
+    return {"channel": _channel(info)}
+
+
+@action(JobKind.ARCHIVE_CHANNEL)
+def archive_channel(platform: Platform, job: Job) -> Result:
+    platform.archive_channel(job.payload["channel"])
+    return {}
+
+
+@action(JobKind.JOIN_CHANNEL)
+def join_channel(platform: Platform, job: Job) -> Result:
+    name = job.payload["name"]
+    if Ability.FIND_CHANNEL in platform.abilities:
+        name = platform.find_channel(id=name, name=name).id
+    return {"channel": _channel(platform.join_channel(name))}
+
+
+@action(JobKind.LEAVE_CHANNEL)
+def leave_channel(platform: Platform, job: Job) -> Result:
+    platform.leave_channel(job.payload["channel"])
+    return {}
+
+
+# Participants -----------------------------------------------------------------------------------
+
+
+@action(JobKind.ADD_PARTICIPANTS)
+def add_participants(platform: Platform, job: Job) -> Result:
+    moderator = job.payload.get("moderator", False)
+    outcomes = _add(platform, job.payload["channel"], _people(job), moderator=moderator)
+    return _unless_all_failed(job, outcomes)
+
+
+@action(JobKind.REMOVE_PARTICIPANTS)
+def remove_participants(platform: Platform, job: Job) -> Result:
+    people = _people(job)
+    size = platform.limits.people_per_request or len(people)
+    outcomes: list[PersonOutcome] = []
+    for start in range(0, len(people), size):
+        outcomes += platform.remove_participants(
+            job.payload["channel"], people[start : start + size]
+        )
+    return _unless_all_failed(job, outcomes)
+
+
+def _add(
+    platform: Platform, channel_id: str, people: Sequence[PersonRef], *, moderator: bool
+) -> list[PersonOutcome]:
+    size = platform.limits.people_per_request or len(people) or 1
+    outcomes: list[PersonOutcome] = []
+    for start in range(0, len(people), size):
+        outcomes += platform.add_participants(
+            channel_id, people[start : start + size], moderator=moderator
+        )
+    return outcomes
+
+
+def _unless_all_failed(job: Job, outcomes: Sequence[PersonOutcome]) -> Result:
+    """The result; raises `Rejected` when it worked for nobody, so that nobody reads success."""
+    job.result["people"] = _outcomes(outcomes)
+    failed = [outcome for outcome in outcomes if not outcome.ok]
+    job.result["failed"] = len(failed)
+    if failed and len(failed) == len(outcomes):
+        raise Rejected(
+            f"It worked for none of {len(failed)}: {failed[0].asked}: {failed[0].detail}",
+            code="nobody_changed",
+            next_step="See the outcome of each person in the job's result.",
+        )
+    return job.result
+
+
+def _people(job: Job) -> tuple[PersonRef, ...]:
+    return tuple(PersonRef(**ref) for ref in job.payload.get("people", ()))
+
+
+def _outcomes(outcomes: Sequence[PersonOutcome]) -> list[dict[str, Any]]:
+    return [
+        {
+            "asked": outcome.asked,
+            "ok": outcome.ok,
+            "code": outcome.code,
+            "detail": outcome.detail,
+            "person": asdict(outcome.person) if outcome.person else None,
+        }
+        for outcome in outcomes
+    ]
+
+
+def _channel(info: ChannelInfo) -> dict[str, Any]:
+    return {key: value for key, value in asdict(info).items() if key != "peer"}

@@ -1,0 +1,1 @@
+"""The REST API: parse, authorise, one call to the core, answer."""

@@ -1,0 +1,154 @@
+"""Platform objects for bots: made from their settings, logged in once, kept while they serve.
+
+A client belongs to one thread at a time. It is kept for the next piece of work of the same bot,
+so that a login and a keep-alive session serve many sends, and dropped when the bot's settings
+change (its generation) or the platform refused the login.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bots.models import Bot, Credential
+from bots.secrets import decrypt, resolve
+from spaces import sync
+from spaces.platforms import registry
+from spaces.platforms.contract import Account, Platform, effective_options
+from spaces.platforms.errors import Misconfigured
+from spaces.platforms.messages import Identity
+
+IDLE_SECONDS = 300  # an unused client is closed after this long
+KEPT_PER_BOT = 4
+
+
+@dataclass(slots=True)
+class _Idle:
+    platform: Platform
+    generation: int
+    since: float  # time.monotonic()
+
+
+_idle: dict[int, list[_Idle]] = defaultdict(list)
+_lock = threading.Lock()
+
+
+def build(bot: Bot) -> Platform:
+    """A platform object for `bot`, not connected. Raises `Misconfigured`."""
+    platform = registry.get(bot.space.platform)
+    return platform(account(bot))
+
+
+def account(bot: Bot) -> Account:
+    """All a platform is told about `bot`, secrets in clear. Raises `Misconfigured`."""
+    platform = registry.get(bot.space.platform)
+    credentials = {
+        c.name: resolve(c.reference) if c.reference else decrypt(c.value)
+        for c in Credential.objects.filter(bot=bot)
+    }
+    for declared in platform.credentials:
+        if declared.required and not credentials.get(declared.name):
+            raise Misconfigured(
+                f"The credential {declared.label!r} is not set.",
+                option=declared.name,
+                next_step="Set it on the bot's page, then press Test.",
+            )
+    return Account(
+        space=bot.space.slug,
+        url=bot.space.url,
+        bot=bot.slug,
+        options=options(bot),
+        credentials=credentials,
+        read_receipts=bot.read_receipts,
+    )
+
+
+def options(bot: Bot) -> dict[str, Any]:
+    """The bot's options: defaults, overlaid by its space's, overlaid by its own."""
+    platform = registry.get(bot.space.platform)
+    return effective_options(platform, bot.space.options, bot.options)
+
+
+@contextmanager
+def borrow(bot: Bot) -> Iterator[Platform]:
+    """A connected platform object, for the block only.
+
+    Raises `Misconfigured`, and what `Platform.connect` raises. When the block raises, the object is
+    closed and not used again.
+    """
+    platform = _take(bot) or connect(bot)
+    try:
+        yield platform
+    except BaseException:
+        platform.close()
+        raise
+    _keep(bot, platform)
+
+
+def connect(bot: Bot) -> Platform:
+    """A new connected platform object; writes down who the platform says the bot is."""
+    platform = build(bot)
+    try:
+        identity = platform.connect()
+    except BaseException:
+        platform.close()
+        raise
+    remember_identity(bot, identity)
+    return platform
+
+
+def remember_identity(bot: Bot, identity: Identity) -> None:
+    known: dict[str, Any] = {
+        "person": asdict(identity.person),
+        "permissions": None if identity.permissions is None else list(identity.permissions),
+        "read_receipts": identity.read_receipts,
+        "server": identity.server,
+    }
+    if known == bot.identity and bot.person_id:
+        return
+    person_id = sync.people(bot.space_id, [identity.person])[identity.person.id]
+    Bot.objects.filter(pk=bot.pk).update(person=person_id, identity=known)
+    bot.person_id, bot.identity = person_id, known
+
+
+def close_idle(*, older_than: float = IDLE_SECONDS) -> None:
+    """Close clients that nobody used for `older_than` seconds."""
+    limit = time.monotonic() - older_than
+    with _lock:
+        old = [i.platform for kept in _idle.values() for i in kept if i.since <= limit]
+        for bot_id in list(_idle):
+            _idle[bot_id] = [i for i in _idle[bot_id] if i.since > limit]
+            if not _idle[bot_id]:
+                del _idle[bot_id]
+    for platform in old:
+        platform.close()
+
+
+def _take(bot: Bot) -> Platform | None:
+    outdated = []
+    found = None
+    with _lock:
+        kept = _idle.get(bot.pk, [])
+        while kept and found is None:
+            idle = kept.pop()
+            if idle.generation == bot.generation:
+                found = idle.platform
+            else:
+                outdated.append(idle.platform)
+    for platform in outdated:
+        platform.close()
+    return found
+
+
+def _keep(bot: Bot, platform: Platform) -> None:
+    with _lock:
+        kept = _idle[bot.pk]
+        if len(kept) < KEPT_PER_BOT:
+            kept.append(_Idle(platform, bot.generation, time.monotonic()))
+            return
+    platform.close()

@@ -1,0 +1,1 @@
+"""How bots receive: who holds a connection, and how it is read."""

@@ -1,0 +1,147 @@
+"""Polling: bots whose receive mode is poll ask for news every few seconds, by tasks.
+
+Beat finds who is due; a worker takes the same lease a supervisor would, catches up from the
+cursor, stores what came, and gives the lease back.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from celery import current_app
+from django.db import transaction
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from bots import backoff, clients, inbox
+from bots.connections import states
+from bots.models import Connection, Receive, State
+from bots.processes import own_name
+from spaces.platforms.contract import Platform
+from spaces.platforms.errors import Misconfigured, PlatformError, RateLimited
+
+LEASE = timedelta(seconds=120)
+QUEUED_FOR = timedelta(seconds=10)  # a poll that no worker took by then is queued again
+POLLS_PER_SECOND = 500
+
+
+def queue_due() -> int:
+    """Queue a poll for every bot that is due; returns how many."""
+    due = list(_due().order_by("not_before").values_list("pk", "bot_id")[:POLLS_PER_SECOND])
+    Connection.objects.filter(pk__in=[pk for pk, _ in due]).update(not_before=Now() + QUEUED_FOR)
+    try:
+        for _, bot_id in due:
+            current_app.send_task(
+                "bots.tasks.poll_bot",
+                (bot_id,),
+                expires=QUEUED_FOR.total_seconds(),
+                retry=False,
+            )
+    except (OperationalError, OSError):
+        return 0  # they are due again in a few seconds
+    return len(due)
+
+
+def poll(bot_id: int) -> None:
+    """Ask once for what is new. Does nothing when somebody else does, or nobody should."""
+    connection = _wanted().select_related("bot__space", "bot__connection").filter(bot=bot_id).first()
+    if connection is None:
+        return
+    taken = _free(Connection.objects.filter(pk=connection.pk, fence=connection.fence)).update(
+        holder=own_name(), fence=F("fence") + 1, lease_until=Now() + LEASE
+    )
+    if not taken:
+        return
+    connection.fence += 1
+    bot = connection.bot
+    wait = float(clients.options(bot)["poll_seconds"])
+    try:
+        with clients.borrow(bot) as platform:
+            count = _catch_up(connection, platform)
+    except (PlatformError, Misconfigured) as error:
+        wait = _failed(connection, error, wait)
+    else:
+        states.move(
+            connection,
+            State.LIVE,
+            fence=connection.fence,
+            reason=f"Polled every {wait:g} s.",
+            attempts=0,
+            generation=bot.generation,
+            last_ok_at=timezone.now(),
+            **({"caught_up": count} if count else {}),
+        )
+    finally:
+        Connection.objects.filter(pk=connection.pk, fence=connection.fence).update(
+            holder="", lease_until=None, not_before=Now() + timedelta(seconds=wait)
+        )
+
+
+def _catch_up(connection: Connection, platform: Platform) -> int:
+    if not connection.cursor:
+        cursor = platform.start_cursor()
+        _store(connection, cursor=cursor)
+        return 0
+    count = 0
+    for batch in platform.catch_up(connection.cursor):
+        count += len(batch.incoming)
+        if not _store(connection, incoming=batch.incoming, cursor=batch.cursor):
+            return count
+        with transaction.atomic():
+            Connection.objects.filter(pk=connection.pk, fence=connection.fence).update(
+                lease_until=Now() + LEASE
+            )
+    return count
+
+
+def _store(connection: Connection, **what: object) -> bool:
+    """False when the lease was lost meanwhile: whoever has it now goes on from the old cursor."""
+    received = inbox.Received(
+        connection_id=connection.pk,
+        bot_id=connection.bot_id,
+        space_id=connection.bot.space_id,
+        fence=connection.fence,
+        **what,  # type: ignore[arg-type]
+    )
+    return not inbox.store_patiently([received])
+
+
+def _failed(connection: Connection, error: PlatformError | Misconfigured, wait: float) -> float:
+    """Write down why; returns the seconds until the next try."""
+    if states.is_refusal(error):
+        states.refuse(connection.bot, error)
+        return wait
+    failures = connection.attempts + 1
+    states.move(
+        connection,
+        State.RECONNECTING,
+        fence=connection.fence,
+        reason=error.detail,
+        next_step="Nothing to do: it is asked again.",
+        attempts=failures,
+    )
+    if isinstance(error, RateLimited):
+        return max(wait, error.retry_after)
+    options = clients.options(connection.bot)
+    return max(
+        wait,
+        backoff.delay(
+            failures,
+            first=options["reconnect_first_seconds"],
+            longest=options["reconnect_longest_seconds"],
+        ),
+    )
+
+
+def _wanted() -> QuerySet[Connection]:
+    return Connection.objects.filter(states.startable(), bot__receive=Receive.POLL)
+
+
+def _free(connections: QuerySet[Connection]) -> QuerySet[Connection]:
+    return connections.filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
+
+
+def _due() -> QuerySet[Connection]:
+    return _free(_wanted()).filter(Q(not_before=None) | Q(not_before__lte=Now()))

@@ -1,0 +1,150 @@
+"""The state of a connection: the one door through which it is written, and what is shown of it.
+
+What is shown is what is known: a connection whose holder is silent is not live, whatever was
+written last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from django.db import transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from bots.models import Bot, Connection, Event, Receive, State
+from spaces.platforms.errors import CredentialsRefused, Misconfigured, PlatformError
+from spaces.platforms.messages import Kind
+
+# States that only a change of the settings ends.
+REFUSED = (State.BAD_CREDENTIALS, State.MISCONFIGURED)
+# States that somebody must be working on for them to be true.
+HELD = (State.STARTING, State.CATCHING_UP, State.LIVE, State.RECONNECTING, State.STALE)
+POLL_OVERDUE = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What a screen says of a connection."""
+
+    state: State
+    since: datetime
+    reason: str
+    next_step: str
+
+
+def move(
+    connection: Connection,
+    to: State,
+    *,
+    fence: int | None,
+    reason: str = "",
+    next_step: str = "",
+    **changes: Any,
+) -> bool:
+    """Write a state and tell of it by an event; False when `fence` no longer holds.
+
+    `fence` is None only for those who speak for the settings and not for a holder.
+    """
+    with transaction.atomic():
+        mine = Connection.objects.filter(pk=connection.pk)
+        if fence is not None:
+            mine = mine.filter(fence=fence)
+        known = mine.select_for_update().values_list("state", "reason").first()
+        if known is None:
+            return False
+        if known[0] != to:
+            changes["since"] = timezone.now()
+        mine.update(state=to, reason=reason, next_step=next_step, **changes)
+        if known != (to, reason):
+            Event.objects.create(
+                bot_id=connection.bot_id,
+                kind=Kind.CONNECTION_CHANGED,
+                dedupe_key=f"connection:{uuid4().hex}",
+                occurred_at=timezone.now(),
+                data={"state": to, "was": known[0], "reason": reason, "next_step": next_step},
+            )
+    connection.state = to
+    return True
+
+
+def refuse(bot: Bot, error: PlatformError | Misconfigured) -> None:
+    """The platform refused the bot, or its settings cannot work: wait for somebody to change
+    them. Nobody tries again with the same ones."""
+    to = State.BAD_CREDENTIALS if isinstance(error, CredentialsRefused) else State.MISCONFIGURED
+    move(
+        bot.connection,
+        to,
+        fence=None,
+        reason=error.detail,
+        next_step=error.next_step,
+        generation=bot.generation,
+    )
+
+
+def is_refusal(error: Exception) -> bool:
+    return isinstance(error, CredentialsRefused | Misconfigured)
+
+
+def startable() -> Q:
+    """Connections that have a reason to be tried: switched on, and not refused as they stand."""
+    refused = Q(state__in=REFUSED) & Q(generation=F("bot__generation"))
+    return Q(bot__enabled=True) & ~refused
+
+
+def shown(bot: Bot) -> Shown:
+    """What to say of a bot's connection now. Reads `bot.connection`, asks nobody."""
+    connection = bot.connection
+    now = timezone.now()
+    if not bot.enabled:
+        return Shown(
+            state=State.OFF,
+            since=connection.since,
+            reason="The bot is switched off.",
+            next_step="Press Start.",
+        )
+    if connection.state in REFUSED and connection.generation == bot.generation:
+        return _as_written(connection)
+    if bot.receive == Receive.OFF:
+        return Shown(
+            state=State.OFF,
+            since=connection.since,
+            reason="The bot sends only: its receive mode is off.",
+            next_step="",
+        )
+    if connection.state == State.OFF:
+        return Shown(
+            state=State.STARTING,
+            since=connection.since,
+            reason="Waiting for a process to take it.",
+            next_step="If it stays, start a connections process.",
+        )
+    if bot.receive == Receive.POLL:
+        polled_at = connection.not_before or connection.since
+        if connection.state in HELD and polled_at < now - POLL_OVERDUE:
+            return _unheld(connection, polled_at)
+        return _as_written(connection)
+    if connection.state in HELD and (connection.lease_until or now) < now:
+        return _unheld(connection, connection.lease_until or now)
+    return _as_written(connection)
+
+
+def _as_written(connection: Connection) -> Shown:
+    return Shown(
+        state=State(connection.state),
+        since=connection.since,
+        reason=connection.reason,
+        next_step=connection.next_step,
+    )
+
+
+def _unheld(connection: Connection, since: datetime) -> Shown:
+    return Shown(
+        state=State.STALE,
+        since=since,
+        reason="The process that held this connection is gone, and no other has taken it yet.",
+        next_step="Wait a few seconds. If it stays, start a connections process.",
+    )

@@ -1,0 +1,432 @@
+"""The supervisor: holds connections under leases, opens them a few at a time, heals them.
+
+One per process that may hold connections. Every tick it renews what it holds, lets go of what is
+no longer wanted or was changed, and claims what nobody holds, up to its limit and its fair share.
+It works while the broker is down. Opening is blocking work and runs in a small pool, a few at a
+time per host; reading is one thread (`bots.connections.reader`); storing is one more (`bots.inbox`).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from django.db import connection as database
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
+
+from bots import backoff, clients, processes, syncing
+from bots.connections import states
+from bots.connections.reader import Reader, Reading, Stale
+from bots.inbox import Inbox, Received
+from bots.models import Bot, Connection, Receive, State
+from bots.processes import own_name
+from spaces.platforms.contract import Platform
+from spaces.platforms.errors import PlatformError, RateLimited
+from spaces.platforms.messages import Cursor, Incoming
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 2.0
+LEASE = timedelta(seconds=10)
+OPENERS = 8  # threads that open connections
+OPENING_PER_HOST = 4  # at once, so that a thousand bots do not knock over their server
+CLAIMS_PER_TICK = 200
+
+
+@dataclass(slots=True)
+class Held:
+    """A connection this process holds the lease on."""
+
+    id: int
+    bot_id: int
+    space_id: int
+    host: str
+    fence: int
+    generation: int
+    first_delay: float
+    longest_delay: float
+    failures: int = 0
+    retry_at: float = 0.0  # time.monotonic()
+    opening: bool = False
+    open: bool = False
+    caught_up: bool = False  # from then on what the stream brings moves the cursor
+    dropped: bool = False
+    platform: Platform | None = field(default=None, repr=False)
+
+
+class Supervisor:
+    """Start it, stop it; everything else is in the database."""
+
+    def __init__(self, limit: int):
+        self.limit = limit
+        self._held: dict[int, Held] = {}
+        self._lock = threading.RLock()  # guards `_held` and the fields of what is in it
+        self._ended: queue.Queue[tuple[Held, Exception]] = queue.Queue()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._reader = Reader()
+        self._inbox = Inbox(on_lost=self._lost)
+        self._openers = ThreadPoolExecutor(OPENERS, thread_name_prefix="opener")
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+
+    def start(self) -> None:
+        self._inbox.start()
+        self._reader.start()
+        self._thread.start()
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """Store what was read, and give the leases back so that others take over at once."""
+        self._stopping.set()
+        self._wake.set()
+        self._thread.join(timeout)
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive() and self._inbox.alive and self._reader.alive
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    # The loop -----------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        next_tick = 0.0
+        while not self._stopping.is_set():
+            try:
+                if time.monotonic() >= next_tick:
+                    self._tick()
+                    next_tick = time.monotonic() + TICK_SECONDS
+                self._settle_ended()
+                self._open_what_may()
+            except Exception:
+                # The outermost loop of the process: whatever it was, the next tick tries again.
+                log.exception("the supervisor's turn failed")
+                database.close()
+                next_tick = time.monotonic() + TICK_SECONDS
+            self._wake.wait(self._pause(next_tick))
+            self._wake.clear()
+        self._shut_down()
+
+    def _pause(self, next_tick: float) -> float:
+        with self._lock:
+            waiting = [h.retry_at for h in self._held.values() if not (h.open or h.opening)]
+        soonest = min([next_tick, *(at for at in waiting if at > time.monotonic())])
+        return max(0.01, soonest - time.monotonic())
+
+    def _tick(self) -> None:
+        processes.beat(connections=self.limit, held=len(self._held))
+        self._renew()
+        self._note_proofs()
+        self._claim()
+
+    def _renew(self) -> None:
+        """Renew our leases in one update; drop what was taken, switched off or changed."""
+        mine = Connection.objects.filter(holder=own_name())
+        mine.update(lease_until=Now() + LEASE)
+        rows = mine.values_list(
+            "pk", "fence", "state", "bot__generation", "bot__enabled", "bot__receive"
+        )
+        ours = {pk: rest for pk, *rest in rows}
+        with self._lock:
+            held = list(self._held.values())
+        for one in held:
+            if one.id not in ours or ours[one.id][0] != one.fence:
+                self._drop(one)
+                continue
+            _, state, generation, enabled, receive = ours[one.id]
+            if not enabled or receive != Receive.WEBSOCKET:
+                self._let_go(one, State.OFF)
+            elif generation != one.generation:
+                self._let_go(one, State.STARTING, "The settings were changed.")
+            elif state in states.REFUSED:
+                self._drop(one)
+                self._release(one)
+
+    def _note_proofs(self) -> None:
+        """Write down which of our connections have shown that they live since the last tick."""
+        since = time.monotonic() - TICK_SECONDS
+        with self._lock:
+            up = [one.id for one in self._held.values() if one.open]
+        proven = [pk for pk in up if (self._reader.evidence(pk) or 0) >= since]
+        Connection.objects.filter(pk__in=proven, holder=own_name()).update(last_ok_at=Now())
+
+    # Claiming and letting go --------------------------------------------------------------------
+
+    def _claim(self) -> None:
+        free = self._room()
+        if free <= 0:
+            self._hand_over(-free)
+            return
+        candidates = (
+            wanted()
+            .filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
+            .filter(Q(not_before=None) | Q(not_before__lte=Now()))
+            .select_related("bot__space")
+            .order_by("?")[: min(free, CLAIMS_PER_TICK)]
+        )
+        for connection in candidates:
+            taken = Connection.objects.filter(
+                Q(lease_until=None) | Q(lease_until__lt=Now()), pk=connection.pk
+            ).update(holder=own_name(), fence=F("fence") + 1, lease_until=Now() + LEASE)
+            if taken:
+                self._take(connection)
+
+    def _room(self) -> int:
+        """How many more we may hold: up to our limit and our share of all that are wanted."""
+        limits = list(processes.alive().values_list("connections", flat=True))
+        total = sum(limits) or self.limit
+        share = math.ceil(wanted().count() * self.limit / total)
+        return min(self.limit, share) - len(self._held)
+
+    def _hand_over(self, surplus: int) -> None:
+        """Give what is above our share to a process that joined; a few each tick, not all at once."""
+        for one in list(self._held.values())[: min(surplus, OPENERS)]:
+            self._let_go(one, State.STARTING, "Handed over to another process.")
+
+    def _take(self, connection: Connection) -> None:
+        bot = connection.bot
+        options = clients.options(bot)
+        one = Held(
+            id=connection.pk,
+            bot_id=bot.pk,
+            space_id=bot.space_id,
+            host=urlsplit(bot.space.url).netloc or bot.space.slug,
+            fence=connection.fence + 1,
+            generation=bot.generation,
+            first_delay=options["reconnect_first_seconds"],
+            longest_delay=options["reconnect_longest_seconds"],
+            failures=connection.attempts,
+        )
+        with self._lock:
+            self._held[one.id] = one
+
+    def _let_go(self, one: Held, state: State, reason: str = "") -> None:
+        self._drop(one)
+        states.move(Connection(pk=one.id, bot_id=one.bot_id), state, fence=one.fence, reason=reason)
+        self._release(one)
+
+    def _release(self, one: Held) -> None:
+        Connection.objects.filter(pk=one.id, fence=one.fence).update(holder="", lease_until=None)
+
+    def _drop(self, one: Held) -> None:
+        """Forget a connection and close it; what it brought already may still be stored."""
+        with self._lock:
+            one.dropped, one.open = True, False
+            if self._held.get(one.id) is one:
+                del self._held[one.id]
+        self._close(one)
+
+    def _close(self, one: Held) -> None:
+        self._reader.remove(one.id)
+        if one.platform is not None and not one.opening:
+            one.platform.close()
+
+    def _lost(self, connection_id: int) -> None:
+        # Called by the inbox: what we read is not ours any more.
+        with self._lock:
+            one = self._held.get(connection_id)
+        if one is not None:
+            self._drop(one)
+
+    # Opening ------------------------------------------------------------------------------------
+
+    def _open_what_may(self) -> None:
+        now = time.monotonic()
+        with self._lock:
+            busy = Counter(one.host for one in self._held.values() if one.opening)
+            room = OPENERS - busy.total()
+            for one in self._held.values():
+                if room <= 0:
+                    return
+                if one.open or one.opening or one.retry_at > now:
+                    continue
+                if busy[one.host] >= OPENING_PER_HOST:
+                    continue
+                one.opening = True
+                busy[one.host] += 1
+                room -= 1
+                self._openers.submit(self._open, one)
+
+    def _open(self, one: Held) -> None:
+        """Connect, read from now on, and close the hole since the last time. Runs in the pool."""
+        try:
+            self._connect_and_catch_up(one)
+        except Exception as error:
+            self._ended.put((one, error))
+        finally:
+            one.opening = False
+            if one.dropped:
+                self._close(one)
+            database.close()
+            self._wake.set()
+
+    def _connect_and_catch_up(self, one: Held) -> None:
+        bot = Bot.objects.select_related("space", "connection").get(pk=one.bot_id)
+        row = bot.connection
+        if not states.move(row, State.STARTING, fence=one.fence, generation=bot.generation):
+            return
+        one.platform = clients.connect(bot)
+        syncing.sync_channels(bot, one.platform)
+        cursor = row.cursor or self._first_cursor(one, one.platform)
+        one.caught_up = False
+        stream = one.platform.open_stream(cursor)
+        with self._lock:
+            if one.dropped:
+                stream.close()
+                return
+            one.open = True
+        self._reader.add(
+            Reading(
+                key=one.id,
+                stream=stream,
+                decode=one.platform.decode,
+                on_incoming=self._receiver(one),
+                on_end=lambda error: self._note_end(one, error),
+            )
+        )
+        states.move(row, State.CATCHING_UP, fence=one.fence)
+        count = self._catch_up(one, one.platform, cursor)
+        self._inbox.wait_stored()
+        with self._lock:
+            one.caught_up = True
+            alive, one.failures = one.open, 0
+        if alive:
+            states.move(
+                row,
+                State.LIVE,
+                fence=one.fence,
+                reason="Connected and caught up.",
+                attempts=0,
+                caught_up=count,
+                last_ok_at=Now(),
+            )
+
+    def _first_cursor(self, one: Held, platform: Platform) -> Cursor:
+        cursor = platform.start_cursor()
+        self._inbox.put(self._received(one, cursor=cursor))
+        return cursor
+
+    def _catch_up(self, one: Held, platform: Platform, cursor: Cursor) -> int:
+        count = 0
+        for batch in platform.catch_up(cursor):
+            count += len(batch.incoming)
+            self._inbox.put(
+                self._received(one, batch.incoming, cursor=batch.cursor, catch_up=True)
+            )
+        return count
+
+    def _receiver(self, one: Held) -> Callable[[list[Incoming]], None]:
+        def receive(incoming: list[Incoming]) -> None:
+            cursor: dict[str, object] = {}
+            if one.caught_up:
+                for value in incoming:
+                    cursor.update(value.cursor)
+            self._inbox.put(self._received(one, incoming, cursor=cursor))
+
+        return receive
+
+    def _received(
+        self,
+        one: Held,
+        incoming: tuple[Incoming, ...] | list[Incoming] = (),
+        *,
+        cursor: Cursor,
+        catch_up: bool = False,
+    ) -> Received:
+        return Received(
+            connection_id=one.id,
+            bot_id=one.bot_id,
+            space_id=one.space_id,
+            fence=one.fence,
+            incoming=incoming,
+            cursor=cursor,
+            catch_up=catch_up,
+        )
+
+    # Ending -------------------------------------------------------------------------------------
+
+    def _note_end(self, one: Held, error: Exception) -> None:
+        # Called by the reader thread, which must go on reading the others.
+        with self._lock:
+            one.open = False
+        self._ended.put((one, error))
+        self._wake.set()
+
+    def _settle_ended(self) -> None:
+        with suppress(queue.Empty):
+            while True:
+                self._settle(*self._ended.get_nowait())
+
+    def _settle(self, one: Held, error: Exception) -> None:
+        """Write down why a connection ended, and when it is tried again, if it is."""
+        with self._lock:
+            if one.dropped:
+                return
+            one.open, one.caught_up = False, False
+            one.failures += 1
+            one.retry_at = time.monotonic() + _delay(one, error)
+        self._close(one)
+        row = Connection(pk=one.id, bot_id=one.bot_id)
+        if states.is_refusal(error):
+            bot = Bot.objects.select_related("connection").get(pk=one.bot_id)
+            bot.generation = one.generation  # what was refused are the settings we connected with
+            states.refuse(bot, error)  # type: ignore[arg-type]  # is_refusal told
+            self._drop(one)
+            self._release(one)
+            return
+        if not isinstance(error, PlatformError):
+            log.error("connection %s failed", one.id, exc_info=error)
+        states.move(
+            row,
+            State.STALE if isinstance(error, Stale) else State.RECONNECTING,
+            fence=one.fence,
+            reason=error.detail if isinstance(error, PlatformError) else _internal(error),
+            next_step="Nothing to do: it reconnects by itself.",
+            attempts=one.failures,
+        )
+
+    def _shut_down(self) -> None:
+        with self._lock:
+            held = list(self._held.values())
+        for one in held:
+            self._drop(one)
+        self._openers.shutdown(wait=True, cancel_futures=True)
+        self._reader.stop(timeout=2.0)
+        self._inbox.stop(timeout=5.0)
+        for one in held:
+            with suppress(Exception):  # the database may be gone; then the leases run out
+                self._let_go(one, State.STARTING, "The process that held it was stopped.")
+        with suppress(Exception):
+            processes.leave()
+        database.close()
+
+
+def wanted() -> QuerySet[Connection]:
+    """The connections that somebody should hold."""
+    return Connection.objects.filter(states.startable(), bot__receive=Receive.WEBSOCKET)
+
+
+def release_all() -> None:
+    """Forget all leases. Only for the start of an install whose single process is known dead."""
+    Connection.objects.exclude(holder="").update(holder="", lease_until=None, not_before=None)
+
+
+def _delay(one: Held, error: Exception) -> float:
+    if isinstance(error, RateLimited):
+        return error.retry_after
+    return backoff.delay(one.failures, first=one.first_delay, longest=one.longest_delay)
+
+
+def _internal(error: Exception) -> str:
+    return f"An internal error ({type(error).__name__}); the log has the details."

@@ -1,0 +1,66 @@
+"""The same request twice is one request: the first answer is kept for a day and given again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+
+from bots.models import IdempotencyKey
+from bots.refusals import KeyReused
+
+KEPT = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Once:
+    """Whose key, which key, and what is asked under it."""
+
+    scope: str
+    key: str
+    fingerprint: str
+
+
+def fingerprint(*parts: Any) -> str:
+    """SHA-256 over what makes two requests the same."""
+    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def perform(once: Once | None, make: Callable[[], Any]) -> tuple[Any, bool]:
+    """What `make` answers, and False; or what it answered the first time, and True.
+
+    The key and everything `make` stores are one transaction: a request that is refused or crashes
+    leaves no key behind, and one that comes while the first is under way waits for it at the
+    unique constraint. Raises `KeyReused` for another request under the same key.
+    """
+    with transaction.atomic():
+        if once is None:
+            return make(), False
+        IdempotencyKey.objects.filter(
+            scope=once.scope, key=once.key, created_at__lt=Now() - KEPT
+        ).delete()
+        try:
+            with transaction.atomic():
+                row = IdempotencyKey.objects.create(
+                    scope=once.scope, key=once.key, fingerprint=once.fingerprint, answer=None
+                )
+        except IntegrityError:
+            first = IdempotencyKey.objects.get(scope=once.scope, key=once.key)
+            if first.fingerprint != once.fingerprint:
+                raise KeyReused("This Idempotency-Key was used for another request.") from None
+            return first.answer, True
+        answer = make()
+        IdempotencyKey.objects.filter(pk=row.pk).update(answer=answer)
+        return answer, False
+
+
+def tidy() -> int:
+    """Forget keys that are older than a day; returns how many."""
+    return IdempotencyKey.objects.filter(created_at__lt=Now() - KEPT).delete()[0]

@@ -1,0 +1,404 @@
+"""The inbox: what platforms tell us is stored once, in batches, together with how far we read.
+
+One transaction holds the events, the messages they tell of, the turns of handlers, and the new
+cursors; so a position is never saved before its events. Each connection's part is guarded by its
+fencing number: what a holder brings that lost its lease is left out, and it is told so.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from bots import handlers
+from bots.models import Connection, Direction, Event, Message
+from spaces import sync
+from spaces.platforms.messages import (
+    ChannelInfo,
+    ChannelKind,
+    Cursor,
+    Incoming,
+    Kind,
+    ParticipantInfo,
+    PersonInfo,
+)
+
+log = logging.getLogger(__name__)
+
+BATCH = 200  # incoming values per transaction
+BATCH_SECONDS = 0.02  # the first of a batch waits no longer than this for the others
+QUEUED = 2_000  # pieces that may wait; then reading stops until there is room
+RETRY_SECONDS = 1.0  # a database that is away is asked again this often
+KEY_LENGTH = 255
+
+
+@dataclass(slots=True, kw_only=True)
+class Received:
+    """What one connection brought in one go. `cursor` is where reading goes on after it."""
+
+    connection_id: int
+    bot_id: int
+    space_id: int
+    fence: int
+    incoming: Sequence[Incoming] = ()
+    cursor: Cursor = field(default_factory=dict)
+    catch_up: bool = False
+
+
+class Inbox:
+    """One writer thread for all connections of a process.
+
+    `on_lost` is called with a connection's id when what it brought came too late: somebody else
+    holds it now.
+    """
+
+    def __init__(self, on_lost: Callable[[int], None] = lambda connection_id: None):
+        self._on_lost = on_lost
+        self._queue: queue.Queue[Received | threading.Event] = queue.Queue(maxsize=QUEUED)
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="inbox", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Store what is queued, then end."""
+        self._queue.put(self._end)
+        self._thread.join(timeout)
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def put(self, received: Received) -> None:
+        """Hand over; waits while the queue is full, which is what stops the reading."""
+        self._queue.put(received)
+
+    def wait_stored(self) -> None:
+        """Wait until everything handed over before is stored."""
+        reached = threading.Event()
+        self._queue.put(reached)
+        reached.wait()
+
+    def _run(self) -> None:
+        try:
+            while not self._end.is_set():
+                item = self._queue.get()
+                if isinstance(item, Received):
+                    batch, item = self._gather(item)
+                    self._store(batch)
+                if isinstance(item, threading.Event):
+                    item.set()
+        finally:
+            connection.close()
+
+    def _gather(self, first: Received) -> tuple[list[Received], threading.Event | None]:
+        """What is queued, up to a batch, and the mark that ended it, if one did."""
+        batch, size = [first], len(first.incoming)
+        until = time.monotonic() + BATCH_SECONDS
+        while size < BATCH:
+            try:
+                item = self._queue.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                break
+            if isinstance(item, threading.Event):
+                return batch, item
+            batch.append(item)
+            size += len(item.incoming)
+        return batch, None
+
+    def _store(self, batch: Sequence[Received]) -> None:
+        for connection_id in store_patiently(batch):
+            self._on_lost(connection_id)
+
+
+def store_patiently(batch: Sequence[Received]) -> set[int]:
+    """As `receive`, but waits for a database that is away, and keeps one bad value from taking
+    the others along: it is stored as a gap that says so."""
+    while True:
+        try:
+            return receive(batch)
+        except (OperationalError, InterfaceError):
+            log.exception("the database is away; %s batches wait", len(batch))
+            connection.close()
+            time.sleep(RETRY_SECONDS)
+        except (DatabaseError, ValueError, TypeError, KeyError) as error:
+            if len(batch) > 1:
+                return set().union(*(store_patiently([received]) for received in batch))
+            (received,) = batch
+            if len(received.incoming) > 1:
+                return _one_by_one(received)
+            log.exception("an event of connection %s cannot be stored", received.connection_id)
+            return receive([_as_gap(received, error)])
+
+
+def _one_by_one(received: Received) -> set[int]:
+    lost: set[int] = set()
+    *early, last = received.incoming
+    for incoming in early:
+        lost |= store_patiently([_part(received, incoming, {})])
+    return lost | store_patiently([_part(received, last, received.cursor)])
+
+
+def _part(received: Received, incoming: Incoming, cursor: Cursor) -> Received:
+    return Received(
+        connection_id=received.connection_id,
+        bot_id=received.bot_id,
+        space_id=received.space_id,
+        fence=received.fence,
+        incoming=[incoming],
+        cursor=cursor,
+        catch_up=received.catch_up,
+    )
+
+
+def _as_gap(received: Received, error: Exception) -> Received:
+    now = timezone.now()
+    gap = Incoming(
+        kind=Kind.GAP,
+        id=f"unstorable:{received.fence}:{now.timestamp()}",
+        occurred_at=now,
+        since=now,
+        text=f"An event could not be stored: {type(error).__name__}.",
+    )
+    return _part(received, gap, received.cursor)
+
+
+# Storing ----------------------------------------------------------------------------------------
+
+
+def receive(batch: Sequence[Received]) -> set[int]:
+    """Store a batch; returns the ids of connections whose lease was lost, of which nothing is."""
+    with transaction.atomic():
+        held = _held(batch)
+        kept = [r for r in batch if held.get(r.connection_id) == r.fence]
+        stored = _store_events(kept)
+        _move_cursors(kept)
+        handlers.queue(stored)
+    return {r.connection_id for r in batch} - {r.connection_id for r in kept}
+
+
+def _held(batch: Sequence[Received]) -> dict[int, int]:
+    """The fences that count, by connection. Their rows stay locked: one writer per connection."""
+    rows = Connection.objects.filter(pk__in={r.connection_id for r in batch})
+    return dict(rows.select_for_update().order_by("pk").values_list("pk", "fence"))
+
+
+@dataclass(slots=True)
+class _Found:
+    """One incoming value that is new, with the ids of what it speaks of."""
+
+    received: Received
+    incoming: Incoming
+    channel_id: int | None
+    person_id: int | None
+
+
+def _store_events(batch: Sequence[Received]) -> list[tuple[Event, Incoming]]:
+    new = _unknown(batch)
+    if not new:
+        return []
+    found = _resolve(new)
+    events = [_event(f) for f in found]
+    Event.objects.bulk_create(events)
+    _keep_messages(found)
+    _keep_channels_and_people(found)
+    return [(event, f.incoming) for event, f in zip(events, found, strict=True)]
+
+
+def _unknown(batch: Sequence[Received]) -> list[tuple[Received, Incoming]]:
+    """What is not stored yet, each once, in order."""
+    candidates: dict[tuple[int, str], tuple[Received, Incoming]] = {}
+    for received in batch:
+        for incoming in received.incoming:
+            candidates.setdefault((received.bot_id, incoming.id[:KEY_LENGTH]), (received, incoming))
+    known = Event.objects.filter(
+        bot_id__in={bot_id for bot_id, _ in candidates},
+        dedupe_key__in={key for _, key in candidates},
+    ).values_list("bot_id", "dedupe_key")
+    for pair in known:
+        candidates.pop(pair, None)
+    return list(candidates.values())
+
+
+def _resolve(new: Sequence[tuple[Received, Incoming]]) -> list[_Found]:
+    """Write down the people and channels that are spoken of, and find their ids."""
+    people: dict[int, dict[str, PersonInfo]] = defaultdict(dict)
+    channels: dict[int, dict[str, ChannelInfo]] = defaultdict(dict)
+    for received, incoming in new:
+        for person in filter(None, (incoming.person, *incoming.people)):
+            people[received.space_id][person.id] = person
+        if incoming.channel:
+            channels[received.space_id][incoming.channel.id] = incoming.channel
+    person_ids = {space: sync.people(space, infos.values()) for space, infos in sorted(people.items())}
+    channel_ids = {space: sync.channels(space, i.values()) for space, i in sorted(channels.items())}
+    _add_named_channels(new, channel_ids)
+    return [
+        _Found(
+            received,
+            incoming,
+            channel_ids.get(received.space_id, {}).get(_channel_of(incoming)),
+            person_ids[received.space_id][incoming.person.id] if incoming.person else None,
+        )
+        for received, incoming in new
+    ]
+
+
+def _channel_of(incoming: Incoming) -> str:
+    return incoming.channel.id if incoming.channel else incoming.channel_id
+
+
+def _add_named_channels(
+    new: Sequence[tuple[Received, Incoming]], channel_ids: dict[int, dict[str, int]]
+) -> None:
+    """Find channels that were only named by id; what nobody described yet is taken for private."""
+    named: dict[int, set[str]] = defaultdict(set)
+    for received, incoming in new:
+        remote_id = _channel_of(incoming)
+        if remote_id and remote_id not in channel_ids.get(received.space_id, {}):
+            named[received.space_id].add(remote_id)
+    for space_id, remote_ids in named.items():
+        channel_ids.setdefault(space_id, {}).update(
+            sync.named_channels(space_id, remote_ids, kind=ChannelKind.PRIVATE)
+        )
+
+
+def _event(found: _Found) -> Event:
+    incoming = found.incoming
+    return Event(
+        bot_id=found.received.bot_id,
+        kind=incoming.kind.value,
+        dedupe_key=incoming.id[:KEY_LENGTH],
+        channel_id=found.channel_id,
+        occurred_at=incoming.occurred_at,
+        catch_up=found.received.catch_up,
+        data=describe(incoming),
+        raw=clean(incoming.raw),
+    )
+
+
+def describe(incoming: Incoming) -> dict[str, Any]:
+    """An incoming value as the `data` of its event: what is filled, and nothing else."""
+    data: dict[str, Any] = {}
+    if incoming.person:
+        data["person"] = asdict(incoming.person)
+    if incoming.message_id:
+        data["message"] = {"remote_id": incoming.message_id}
+        if incoming.kind in (Kind.MESSAGE_POSTED, Kind.MESSAGE_EDITED):
+            data["message"] |= {
+                "text": incoming.text,
+                "card": asdict(incoming.card) if incoming.card else None,
+                "files": [asdict(file) for file in incoming.files],
+                "thread": incoming.thread,
+            }
+    if incoming.reaction:
+        data["reaction"] = incoming.reaction
+    if incoming.people:
+        data["people"] = [asdict(person) for person in incoming.people]
+    if incoming.channel and incoming.kind.value.startswith("channel."):
+        data["channel"] = asdict(incoming.channel)
+    if incoming.presence:
+        data["presence"] = incoming.presence.value
+    if incoming.kind == Kind.GAP:
+        since = incoming.since or incoming.occurred_at
+        data |= {"since": since.isoformat(), "until": incoming.occurred_at.isoformat()}
+        data["why"] = incoming.text
+    if incoming.own:
+        data["own"] = True
+    return clean(data)
+
+
+def clean(value: Any) -> Any:
+    """`value` without what PostgreSQL cannot hold: NUL characters and halves of surrogate pairs."""
+    match value:
+        case str():
+            if "\x00" in value:
+                value = value.replace("\x00", "\ufffd")
+            return value if value.isascii() else value.encode(errors="replace").decode()
+        case Mapping():
+            return {clean(k): clean(v) for k, v in value.items()}
+        case list() | tuple():
+            return [clean(item) for item in value]
+    return value
+
+
+# Messages, channels and people ------------------------------------------------------------------
+
+
+def _keep_messages(found: Sequence[_Found]) -> None:
+    posted = [f for f in found if f.incoming.kind == Kind.MESSAGE_POSTED and f.channel_id]
+    Message.objects.bulk_create([_message(f) for f in posted], ignore_conflicts=True)
+    for f in found:
+        mine = Message.objects.filter(
+            bot_id=f.received.bot_id, remote_id=f.incoming.message_id[:KEY_LENGTH]
+        )
+        if f.incoming.kind == Kind.MESSAGE_EDITED:
+            mine.update(text=clean(f.incoming.text), edited_at=f.incoming.occurred_at)
+        elif f.incoming.kind == Kind.MESSAGE_DELETED:
+            mine.update(deleted_at=f.incoming.occurred_at)
+
+
+def _message(found: _Found) -> Message:
+    return message_from(
+        found.incoming, found.received.bot_id, found.channel_id, found.person_id
+    )
+
+
+def message_from(
+    incoming: Incoming, bot_id: int, channel_id: int | None, person_id: int | None
+) -> Message:
+    """The row for a `message.posted` value; for events and for history alike."""
+    return Message(
+        bot_id=bot_id,
+        channel_id=channel_id,
+        remote_id=incoming.message_id[:KEY_LENGTH],
+        direction=Direction.OUT if incoming.own else Direction.IN,
+        sender_id=person_id,
+        text=clean(incoming.text),
+        card=clean(asdict(incoming.card)) if incoming.card else None,
+        files=[clean(asdict(file)) for file in incoming.files],
+        thread=incoming.thread[:KEY_LENGTH],
+        sent_at=incoming.occurred_at,
+    )
+
+
+def _keep_channels_and_people(found: Sequence[_Found]) -> None:
+    for f in found:
+        if f.channel_id is None:
+            continue
+        if f.incoming.kind == Kind.PARTICIPANT_JOINED:
+            people = [ParticipantInfo(person=p, joined_at=f.incoming.occurred_at) for p in f.incoming.people]
+            sync.joined(f.channel_id, f.received.space_id, people)
+        elif f.incoming.kind == Kind.PARTICIPANT_LEFT:
+            sync.left(f.channel_id, f.received.space_id, f.incoming.people)
+
+
+# Positions --------------------------------------------------------------------------------------
+
+
+def _move_cursors(batch: Iterable[Received]) -> None:
+    moved: dict[int, dict[str, Any]] = defaultdict(dict)
+    heard: set[int] = set()
+    for received in batch:
+        if received.cursor:
+            moved[received.connection_id].update(received.cursor)
+        if received.incoming:
+            heard.add(received.connection_id)
+    Connection.objects.filter(pk__in=heard).update(last_event_at=Now(), last_ok_at=Now())
+    if not moved:
+        return
+    rows = Connection.objects.filter(pk__in=moved).only("pk", "cursor")
+    rows = [row for row in rows if row.cursor != row.cursor | moved[row.pk]]
+    for row in rows:
+        row.cursor = row.cursor | clean(moved[row.pk])
+    Connection.objects.bulk_update(rows, ["cursor"])

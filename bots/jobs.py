@@ -1,0 +1,253 @@
+"""Jobs as callers see them: submitted, cancelled, retried, resolved.
+
+`submit` is the only way to get anything done on a platform, whoever asks. It refuses what the bot
+may not do or the platform cannot, stores the job, and wakes its lane when that is committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from bots import lanes, targets
+from bots.models import (
+    Bot,
+    Event,
+    Job,
+    JobKind,
+    Lane,
+    LaneKind,
+    Permission,
+    Priority,
+    WorkState,
+)
+from bots.models.job import MOVES
+from bots.refusals import Conflict, NotPermitted, NotSupported
+from spaces.models import Channel
+from spaces.platforms import registry
+from spaces.platforms.contract import Ability
+from spaces.platforms.errors import Misconfigured
+from spaces.platforms.messages import Kind, PersonRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One thing asked of a bot. The target is `channel`, or `person`, or the bot as a whole.
+
+    `payload` is what the job's kind takes, see `bots.actions`; `text_ability` are abilities
+    that it needs beyond those of its kind.
+    """
+
+    kind: JobKind
+    channel: Channel | None = None
+    person: PersonRef | None = None
+    payload: dict[str, Any] = field(default_factory=dict)
+    priority: Priority = Priority.INTERACTIVE
+    ordered: bool = True
+    not_before: datetime | None = None
+    expires_at: datetime | None = None
+
+
+# What each kind needs: of the platform, and of the bot's own permissions.
+NEEDS: dict[JobKind, tuple[Ability | None, Permission | None]] = {
+    JobKind.POST: (Ability.POST, Permission.POST),
+    JobKind.EDIT: (Ability.EDIT, Permission.EDIT),
+    JobKind.DELETE: (Ability.DELETE, Permission.EDIT),
+    JobKind.REACT: (Ability.REACT, Permission.REACT),
+    JobKind.UNREACT: (Ability.REACT, Permission.REACT),
+    JobKind.MARK_READ: (Ability.MARK_READ, Permission.RECEIPTS),
+    JobKind.TYPING: (Ability.TYPING, Permission.PRESENCE),
+    JobKind.PRESENCE: (Ability.PRESENCE, Permission.PRESENCE),
+    JobKind.CREATE_CHANNEL: (Ability.CREATE_CHANNEL, Permission.CHANNELS),
+    JobKind.UPDATE_CHANNEL: (Ability.UPDATE_CHANNEL, Permission.CHANNELS),
+    JobKind.ARCHIVE_CHANNEL: (Ability.ARCHIVE_CHANNEL, Permission.CHANNELS),
+    JobKind.JOIN_CHANNEL: (Ability.JOIN_LEAVE, Permission.CHANNELS),
+    JobKind.LEAVE_CHANNEL: (Ability.JOIN_LEAVE, Permission.CHANNELS),
+    JobKind.ADD_PARTICIPANTS: (Ability.ADD_PARTICIPANTS, Permission.PARTICIPANTS),
+    JobKind.REMOVE_PARTICIPANTS: (Ability.REMOVE_PARTICIPANTS, Permission.PARTICIPANTS),
+    JobKind.SYNC: (Ability.LIST_CHANNELS, None),
+}
+
+
+def submit(bot: Bot, request: Request, *, requested_by: str) -> Job:
+    """Store one job. Raises `NotPermitted` or `NotSupported`."""
+    return submit_many(bot, [request], requested_by=requested_by)[0]
+
+
+def submit_many(bot: Bot, requests: Sequence[Request], *, requested_by: str) -> list[Job]:
+    """Store jobs, in order, all or none. Raises as `check` does for the first it refuses."""
+    for request in requests:
+        check(bot, request)
+    entries = [_entry(bot, request, requested_by) for request in requests]
+    with transaction.atomic():
+        lanes.put(LaneKind.JOBS, bot, entries)
+    return [entry.work for entry in entries]  # type: ignore[misc]  # _entry makes jobs
+
+
+def check(bot: Bot, request: Request) -> None:
+    """Raises `NotPermitted` when the bot may not, `NotSupported` when its platform cannot."""
+    ability, permission = NEEDS[request.kind]
+    needed = {ability} if ability else set()
+    payload = request.payload
+    if request.kind == JobKind.POST:
+        if request.person:
+            needed.add(Ability.DIRECT)
+            permission = Permission.DIRECT
+        if payload.get("thread"):
+            needed.add(Ability.THREADS)
+        if payload.get("files"):
+            needed.add(Ability.FILES)
+    if request.kind == JobKind.ADD_PARTICIPANTS and payload.get("moderator"):
+        needed.add(Ability.MODERATORS)
+    if permission and permission not in bot.permissions:
+        raise NotPermitted(f"{bot.slug} has no permission {permission.value!r}.")
+    try:
+        platform = registry.get(bot.space.platform)
+    except Misconfigured as error:
+        raise NotSupported(error.detail) from error
+    if lacking := sorted(needed - platform.abilities):
+        words = ", ".join(ability.replace("_", " ") for ability in lacking)
+        raise NotSupported(f"{platform.label} does not support: {words}.")
+
+
+def _entry(bot: Bot, request: Request, requested_by: str) -> lanes.Entry:
+    payload = dict(request.payload)
+    if request.channel is not None:
+        key = targets.lane_of_channel(bot, request.channel)
+        payload["channel"] = request.channel.remote_id
+    elif request.person is not None:
+        key = targets.lane_of_person(request.person)
+        payload["person"] = {
+            "id": request.person.id,
+            "username": request.person.username,
+            "email": request.person.email,
+        }
+    else:
+        key = targets.CONTROL
+    job = Job(
+        bot=bot,
+        kind=request.kind,
+        channel=request.channel,
+        payload=payload,
+        priority=request.priority,
+        not_before=request.not_before,
+        expires_at=request.expires_at,
+        requested_by=requested_by[:200],
+    )
+    return lanes.Entry(
+        key=key if request.ordered else targets.UNORDERED,
+        work=job,
+        ordered=request.ordered,
+        priority=request.priority,
+    )
+
+
+# Steering ---------------------------------------------------------------------------------------
+
+
+def cancel(job: Job) -> None:
+    """Raises `Conflict` unless the job is still queued."""
+    with transaction.atomic():
+        _move(job, WorkState.CANCELLED, finished_at=Now())
+        _tell_finished(job)
+
+
+def retry(job: Job) -> None:
+    """Queue the job again, at its old place in its lane. Raises `Conflict` while it is open.
+
+    An uncertain job is not retried but resolved: only a person can know that it was not sent.
+    """
+    if job.state == WorkState.UNCERTAIN:
+        raise Conflict(f"Job {job.pk} is uncertain: resolve it as sent or not_sent.")
+    _queue_again(job)
+
+
+def resolve_sent(job: Job) -> None:
+    """A person saw that an uncertain job was done. Raises `Conflict` for any other state."""
+    _only_uncertain(job)
+    with transaction.atomic():
+        _move(job, WorkState.SUCCEEDED, finished_at=Now(), error_code="", error_detail="")
+        _tell_finished(job)
+
+
+def resolve_not_sent(job: Job) -> None:
+    """A person saw that an uncertain job was not done: it is tried again."""
+    _only_uncertain(job)
+    _queue_again(job)
+
+
+def expire_overdue() -> int:
+    """End queued jobs whose time has passed, also where they wait behind others; returns how many."""
+    with transaction.atomic():
+        overdue = Job.objects.filter(state=WorkState.QUEUED, expires_at__lt=Now())
+        jobs = list(overdue.select_for_update(skip_locked=True)[: lanes.SWEEP_LIMIT])
+        ids = [job.pk for job in jobs]
+        Job.objects.filter(pk__in=ids).update(
+            state=WorkState.EXPIRED, finished_at=Now(), error_code="expired"
+        )
+        for job in jobs:
+            job.state = WorkState.EXPIRED
+        Event.objects.bulk_create([finished_event(job) for job in jobs])
+    return len(jobs)
+
+
+def finished_event(job: Job) -> Event:
+    """The event that tells how a job ended; one for each time it does."""
+    return Event(
+        bot_id=job.bot_id,
+        kind=Kind.JOB_FINISHED,
+        dedupe_key=f"job:{job.pk}:{job.attempts}:{job.state}",
+        channel_id=job.channel_id,
+        occurred_at=Now(),
+        data={
+            "job": str(job.pk),
+            "kind": job.kind,
+            "state": job.state,
+            "result": job.result,
+            "error": {"code": job.error_code, "detail": job.error_detail}
+            if job.error_code
+            else None,
+        },
+    )
+
+
+def _only_uncertain(job: Job) -> None:
+    if job.state != WorkState.UNCERTAIN:
+        raise Conflict(f"Job {job.pk} is {job.state}, not uncertain.")
+
+
+def _queue_again(job: Job) -> None:
+    with transaction.atomic():
+        _move(
+            job,
+            WorkState.QUEUED,
+            not_before=None,
+            expires_at=None,
+            finished_at=None,
+            error_code="",
+            error_detail="",
+            next_step="",
+        )
+        Lane.objects.filter(pk=job.lane_id).update(wakeups=F("wakeups") + 1, due_at=Now())
+        transaction.on_commit(lambda: lanes.wake([job.lane_id]), robust=True)
+
+
+def _move(job: Job, to: WorkState, **changes: Any) -> None:
+    """Raises `Conflict` when the job cannot go there, or went elsewhere a moment ago."""
+    moved = to in MOVES.get(WorkState(job.state), ()) and Job.objects.filter(
+        pk=job.pk, state=job.state
+    ).update(state=to, **changes)
+    if not moved:
+        job.refresh_from_db(fields=["state"])
+        raise Conflict(f"Job {job.pk} is {job.state} and cannot become {to.value}.")
+    job.refresh_from_db(fields=["state", *changes])
+
+
+def _tell_finished(job: Job) -> None:
+    Event.objects.bulk_create([finished_event(job)], ignore_conflicts=True)

@@ -1,0 +1,431 @@
+"""Lanes: who works on what, in which order, and who gets woken.
+
+The rows are the truth and the broker only wakes workers. A lane is worked on under a lease with a
+fencing number; what is put in raises `wakeups`, so that whoever empties a lane notices what came
+in meanwhile. A lost wake-up costs latency, not work: `sweep` finds every lane that is due.
+
+Leases and due times are compared by the database's clock, the only one all processes share; how
+long a lease still lasts is measured by our own monotonic clock from before it was asked for.
+
+Jobs (`bots.runner`) and handler runs (`bots.handlers`) are two kinds of lane with a step each,
+registered with `@step`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from itertools import takewhile
+from typing import TypeVar
+
+from celery import current_app
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
+from django.db.models.expressions import CombinedExpression
+from django.db.models.functions import Coalesce, Least, Now
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from bots.models import Bot, Lane, LaneKind, Priority, Work, WorkState
+from bots.models.lane import UNFINISHED
+from bots.processes import own_name
+
+log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 30.0
+BATCH = 50  # work taken per turn
+TURN_SECONDS = 2.0  # then other lanes go first
+MARGIN_SECONDS = 5.0  # a lease must outlive a call by this much
+BROKER_PAUSE_SECONDS = 5.0  # how long a broker that is away is not asked again
+SWEEP_SECONDS = 1.0  # how often beat sweeps
+SWEEP_LIMIT = 200  # lanes woken per sweep; the rest are still due at the next
+
+W = TypeVar("W", bound=Work)
+FREE = Q(claimed_until__isnull=True) | Q(claimed_until__lt=Now())
+DUE = Q(not_before__isnull=True) | Q(not_before__lte=Now())
+# Put off by whoever asked for it: passed over, while one that waits for a retry holds its lane.
+SCHEDULED = Q(attempts=0, not_before__gt=Now())
+
+
+class LeaseLost(Exception):
+    """Somebody else may hold the lane now: write nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of lane: the model whose rows wait in it, and what is done with them."""
+
+    model: type[Work]
+    work: Callable[[Claim], None]
+
+
+_kinds: dict[str, Kind] = {}
+
+
+def step(kind: LaneKind, model: type[Work]) -> Callable[[Callable[[Claim], None]], Callable]:
+    """Register the decorated function as what is done with the due work of a claimed lane."""
+
+    def register(work: Callable[[Claim], None]) -> Callable[[Claim], None]:
+        _kinds[kind] = Kind(model, work)
+        return work
+
+    return register
+
+
+# Putting work in ---------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Entry:
+    """A piece of work without its lane, and where it belongs."""
+
+    key: str
+    work: Work
+    ordered: bool = True
+    priority: Priority = Priority.INTERACTIVE
+
+
+def put(kind: LaneKind, bot: Bot, entries: Sequence[Entry]) -> None:
+    """Store `entries` at the ends of their lanes, in order, and wake the lanes on commit.
+
+    Must run in a transaction. The lanes' rows stay locked until it ends, so that ids grow in the
+    order in which requests to one lane are accepted.
+    """
+    if not entries:
+        return
+    lanes = _locked_lanes(kind, bot, {entry.key: entry.ordered for entry in entries})
+    for entry in entries:
+        entry.work.lane = lanes[entry.key]
+    type(entries[0].work)._default_manager.bulk_create([entry.work for entry in entries])
+
+    now = timezone.now()
+    asleep = [
+        lane.pk
+        for lane in lanes.values()
+        # A holder looks again before it lets go, and a lane that was due has a wake-up under way.
+        if not lane.holder and (lane.due_at is None or lane.due_at > now)
+    ]
+    groups: dict[tuple[datetime | None, Priority], set[int]] = defaultdict(set)
+    for entry in entries:
+        groups[entry.work.not_before, entry.priority].add(lanes[entry.key].pk)
+    for (not_before, priority), ids in groups.items():
+        due = Now() if not_before is None else not_before
+        Lane.objects.filter(pk__in=ids).update(
+            wakeups=F("wakeups") + 1,
+            due_at=Least(Coalesce("due_at", due), due),
+            priority=Least("priority", priority.value),
+        )
+    transaction.on_commit(lambda: wake(asleep), robust=True)
+
+
+def _locked_lanes(kind: LaneKind, bot: Bot, wanted: dict[str, bool]) -> dict[str, Lane]:
+    # Always in the order of their ids: two requests for the same lanes wait, not deadlock.
+    query = Lane.objects.filter(kind=kind, bot=bot, key__in=wanted).order_by("pk")
+    found = {lane.key: lane for lane in query.select_for_update()}
+    if missing := wanted.keys() - found.keys():
+        Lane.objects.bulk_create(
+            [Lane(kind=kind, bot=bot, key=key, ordered=wanted[key]) for key in sorted(missing)],
+            ignore_conflicts=True,
+        )
+        found = {lane.key: lane for lane in query.select_for_update()}
+    return found
+
+
+# Waking -----------------------------------------------------------------------------------------
+
+_broker_away_until = 0.0
+
+
+def wake(lane_ids: Iterable[int], *, expires: float | None = None) -> None:
+    """Ask workers to drain these lanes, unless they cannot start within `expires` seconds.
+
+    A broker that is away is left alone for a moment; the sweep finds the lanes later.
+    """
+    global _broker_away_until
+    if time.monotonic() < _broker_away_until:
+        return
+    try:
+        for lane_id in lane_ids:
+            current_app.send_task(
+                "bots.tasks.drain_lane", (lane_id,), expires=expires, retry=False
+            )
+    except (OperationalError, OSError):
+        _broker_away_until = time.monotonic() + BROKER_PAUSE_SECONDS
+        log.warning("the broker is away: lanes wait for the next sweep that reaches it")
+
+
+def sweep() -> int:
+    """Wake lanes that are due and free; returns how many.
+
+    Finds what a lost wake-up or a dead worker left behind, and what waited for its time. Among
+    lanes of one priority chance decides, so that many that cannot be worked on now never keep the
+    same others waiting. Wake-ups that workers are too busy for expire instead of piling up.
+    """
+    due = due_lanes().order_by("priority", "?").values_list("pk", flat=True)[:SWEEP_LIMIT]
+    lane_ids = list(due)
+    wake(lane_ids, expires=2 * SWEEP_SECONDS)
+    return len(lane_ids)
+
+
+def due_lanes() -> QuerySet[Lane]:
+    return Lane.objects.filter(FREE, due_at__lte=Now())
+
+
+def resume(bot: Bot) -> None:
+    """Make all lanes of a bot due that have something to do, say after it was switched on."""
+    for kind, registered in _kinds.items():
+        waiting = registered.model._default_manager.filter(
+            lane=OuterRef("pk"), state__in=UNFINISHED
+        )
+        lanes = Lane.objects.filter(Exists(waiting), kind=kind, bot=bot)
+        lanes.update(due_at=Now(), wakeups=F("wakeups") + 1)
+    transaction.on_commit(
+        lambda: wake(due_lanes().filter(bot=bot).values_list("pk", flat=True)), robust=True
+    )
+
+
+def release_all() -> None:
+    """Forget all leases. Only for the start of an install whose single process is known dead."""
+    Lane.objects.exclude(claimed_until=None).update(claimed_until=None, holder="", due_at=Now())
+
+
+# Working ----------------------------------------------------------------------------------------
+
+
+def drain(lane_id: int) -> None:
+    """Work on a lane for one turn, after one that is more urgent if there is one.
+
+    Does nothing when somebody else works on it or there is nothing to do: wake-ups may come twice.
+    """
+    lane = _load(lane_id)
+    if lane is None:
+        return
+    if lane.priority != Priority.INTERACTIVE:
+        urgent = due_lanes().filter(priority=Priority.INTERACTIVE).order_by("due_at")
+        urgent_id = urgent.values_list("pk", flat=True).first()
+        if urgent_id is not None:
+            _turn(_load(urgent_id))
+    _turn(lane)
+
+
+def _load(lane_id: int) -> Lane | None:
+    return Lane.objects.select_related("bot__space", "bot__connection").filter(pk=lane_id).first()
+
+
+def _turn(lane: Lane | None) -> None:
+    if lane is None or lane.kind not in _kinds:
+        return
+    if not bulkhead().enter(lane):
+        return  # parked: whoever leaves wakes it
+    try:
+        claim = Claim.take(lane)
+        if claim is None:
+            return
+        try:
+            _kinds[lane.kind].work(claim)
+        except LeaseLost:
+            log.warning("lane %s was taken over; its new holder goes on", lane.pk)
+            return
+        claim.release()
+    finally:
+        if (parked := bulkhead().leave(lane)) is not None:
+            wake([parked])
+
+
+class Claim:
+    """The right to work on a lane, for as long as it is renewed."""
+
+    def __init__(self, lane: Lane, fence: int, held_until: float):
+        self.lane = lane
+        self.fence = fence
+        self._held_until = held_until  # time.monotonic()
+        self.turn_ends = time.monotonic() + TURN_SECONDS
+        self._rest_until: datetime | None = None
+        self._parked = False
+
+    @classmethod
+    def take(cls, lane: Lane) -> Claim | None:
+        """Claim the lane as it was read. None when it is not due, not free, or changed hands."""
+        asked_at = time.monotonic()
+        taken = (
+            due_lanes()
+            .filter(pk=lane.pk, fence=lane.fence)
+            .update(fence=F("fence") + 1, holder=own_name(), claimed_until=_lease_end())
+        )
+        return cls(lane, lane.fence + 1, asked_at + LEASE_SECONDS) if taken else None
+
+    @property
+    def resting(self) -> bool:
+        return self._parked or self._rest_until is not None
+
+    @property
+    def turn_over(self) -> bool:
+        return time.monotonic() >= self.turn_ends
+
+    def ensure(self, seconds: float) -> None:
+        """Make sure that the lease outlives a call of up to `seconds`. Raises `LeaseLost`."""
+        asked_at = time.monotonic()
+        if self._held_until - asked_at >= seconds + MARGIN_SECONDS:
+            return
+        length = max(LEASE_SECONDS, seconds + 2 * MARGIN_SECONDS)
+        if not self._mine().update(claimed_until=_lease_end(length)):
+            raise LeaseLost
+        self._held_until = asked_at + length
+
+    def confirm(self) -> None:
+        """Lock the lane's row to the end of the transaction. Raises `LeaseLost` if it is not ours,
+        so that nothing is written by a holder that was frozen and thawed too late."""
+        if not self._mine().select_for_update().exists():
+            raise LeaseLost
+
+    def rest_until(self, moment: datetime) -> None:
+        """When released, let the whole lane wait until then."""
+        self._rest_until = moment
+
+    def park(self) -> None:
+        """When released, let the lane sleep until `resume`."""
+        self._parked = True
+
+    def release(self) -> None:
+        """Give the lane back, due when its next work is."""
+        while True:
+            lane = self._mine().only("wakeups").first()
+            if lane is None:
+                return
+            due_at, priority = self._next_due()
+            released = (
+                self._mine()
+                .filter(wakeups=lane.wakeups)
+                .update(claimed_until=None, holder="", due_at=due_at, priority=priority)
+            )
+            if released:
+                break  # else something was put in between the two queries: look again
+        if isinstance(due_at, Now):
+            wake([self.lane.pk])
+
+    def _next_due(self) -> tuple[datetime | Now | None, int]:
+        """When there is something to do again, and how urgent the lane is until then."""
+        if self._parked:
+            return None, self.lane.priority
+        waiting = _kinds[self.lane.kind].model._default_manager.filter(
+            lane=self.lane, state__in=UNFINISHED
+        )
+        in_line = waiting.exclude(SCHEDULED)
+        if not self.lane.ordered and in_line.filter(DUE).exists():
+            due_at = None
+        elif head := in_line.order_by(_head_order(self.lane)).only("not_before").first():
+            due_at = head.not_before
+        else:
+            due_at = waiting.aggregate(at=Min("not_before"))["at"]
+            if due_at is None:
+                return None, Priority.BULK  # empty; the first that comes sets the priority anew
+        if self._rest_until and (due_at is None or due_at < self._rest_until):
+            due_at = self._rest_until
+        return due_at or Now(), self.lane.priority
+
+    def _mine(self) -> QuerySet[Lane]:
+        return Lane.objects.filter(pk=self.lane.pk, fence=self.fence, holder=own_name())
+
+
+def begin(claim: Claim, model: type[W], *, limit: int = BATCH) -> list[W]:
+    """The unfinished work at the head of the lane, in order, marked as running where it is due.
+
+    Rows that were running already were left by somebody who died or did not learn the outcome;
+    they come with `interrupted` set, and what became of them has to be found out first.
+    """
+    with transaction.atomic():
+        claim.confirm()
+        in_line = model._default_manager.filter(lane=claim.lane, state__in=UNFINISHED)
+        if claim.lane.ordered:
+            in_line = in_line.exclude(SCHEDULED)
+        else:
+            in_line = in_line.filter(DUE)
+        rows = in_line.select_for_update(of=("self",)).annotate(due=DUE).order_by("pk")[:limit]
+        started = list(takewhile(lambda row: row.due, rows))
+        model._default_manager.filter(pk__in=[row.pk for row in started]).update(
+            state=WorkState.RUNNING,
+            attempts=F("attempts") + 1,
+            started_at=Coalesce("started_at", Now()),
+        )
+    for row in started:
+        row.interrupted = row.state == WorkState.RUNNING
+        row.state = WorkState.RUNNING
+        row.attempts += 1
+    return started
+
+
+def put_back(model: type[Work], untouched: Iterable[Work]) -> None:
+    """Undo what `begin` did to rows that nobody tried; it costs them no attempt."""
+    fresh: dict[bool, list[int]] = {True: [], False: []}
+    for row in untouched:
+        fresh[not row.interrupted].append(row.pk)
+    running = model._default_manager.filter(state=WorkState.RUNNING)
+    running.filter(pk__in=fresh[True]).update(
+        state=WorkState.QUEUED, attempts=F("attempts") - 1
+    )
+    running.filter(pk__in=fresh[False]).update(attempts=F("attempts") - 1)
+
+
+def _lease_end(seconds: float = LEASE_SECONDS) -> CombinedExpression:
+    return Now() + timedelta(seconds=seconds)
+
+
+def _head_order(lane: Lane) -> str:
+    """Who goes first in a lane: by order of arrival, or whoever may go earliest."""
+    return "pk" if lane.ordered else "not_before"
+
+
+# Fairness ---------------------------------------------------------------------------------------
+
+
+class Bulkhead:
+    """How many threads of this process one neighbour may hold.
+
+    All lanes of one space together get half of the threads, those of one bot a quarter, and all
+    handlers together half, so that a platform that hangs or a handler that sleeps leaves room for
+    the others. A lane that finds no room is parked here and woken by the next one that leaves.
+    """
+
+    def __init__(self, threads: int):
+        self._half = max(1, threads // 2)
+        self._quarter = max(1, threads // 4)
+        self._running: Counter[str] = Counter()
+        self._parked: dict[int, Lane] = {}  # by id, longest waiting first
+        self._lock = threading.Lock()
+
+    def enter(self, lane: Lane) -> bool:
+        with self._lock:
+            if not self._room(lane):
+                self._parked.setdefault(lane.pk, lane)
+                return False
+            self._running.update(self._groups(lane))
+            return True
+
+    def leave(self, lane: Lane) -> int | None:
+        """Returns the id of a parked lane that has room now."""
+        with self._lock:
+            self._running.subtract(self._groups(lane))
+            free = next((pk for pk, parked in self._parked.items() if self._room(parked)), None)
+            if free is not None:
+                del self._parked[free]
+            return free
+
+    def _room(self, lane: Lane) -> bool:
+        return all(self._running[group] < most for group, most in self._groups(lane).items())
+
+    def _groups(self, lane: Lane) -> dict[str, int]:
+        if lane.kind == LaneKind.HANDLERS:
+            return {"handlers": self._half, f"handlers of {lane.bot_id}": self._quarter}
+        return {f"space {lane.bot.space_id}": self._half, f"bot {lane.bot_id}": self._quarter}
+
+
+@cache
+def bulkhead() -> Bulkhead:
+    return Bulkhead(settings.BOTADMIN_WORKER_THREADS)

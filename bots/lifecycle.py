@@ -1,0 +1,163 @@
+"""What operators do with bots: create, change, switch on and off, test, give credentials.
+
+Every door (REST, admin, demo) goes through here, so that each change reaches whoever holds the
+bot's connection or is about to send for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import transaction
+from django.utils import timezone
+
+from bots import clients, jobs, lanes, secrets, syncing
+from bots.connections import states
+from bots.models import Bot, Connection, Credential, Job, JobKind
+from bots.refusals import Invalid, Refused
+from spaces.models import Space
+from spaces.platforms import registry
+from spaces.platforms.contract import Ability
+from spaces.platforms.errors import Misconfigured, PlatformError
+from spaces.platforms.messages import Finding, Identity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What a test found. `identity` is None when the platform did not let the bot in."""
+
+    identity: Identity | None
+    findings: list[Finding]
+
+    @property
+    def ok(self) -> bool:
+        return all(finding.level != "error" for finding in self.findings)
+
+
+def create(bot: Bot, *, requested_by: str) -> None:
+    """Store a new bot, validated already, and look around for its channels."""
+    with transaction.atomic():
+        bot.save()
+        Connection.objects.create(bot=bot)
+        _look_around(bot, requested_by)
+
+
+def changed(bot: Bot, *, requested_by: str) -> None:
+    """Store changes of a bot; whoever holds it starts anew with them, and waiting jobs go on."""
+    with transaction.atomic():
+        bot.save()
+        bot.renew()
+        lanes.resume(bot)
+        _look_around(bot, requested_by)
+
+
+def start(bot: Bot) -> None:
+    with transaction.atomic():
+        bot.renew(enabled=True)
+        lanes.resume(bot)
+
+
+def stop(bot: Bot) -> None:
+    """Receive nothing and let jobs wait until the bot is started again."""
+    bot.renew(enabled=False)
+
+
+def reconnect(bot: Bot) -> None:
+    """Drop the connection and connect now, also where it was refused or waits."""
+    with transaction.atomic():
+        bot.renew()
+        Connection.objects.filter(bot=bot).update(not_before=None)
+        lanes.resume(bot)
+
+
+def sync(bot: Bot, *, requested_by: str) -> Job:
+    """Read channels, participants and recent messages from the platform, as a job."""
+    return jobs.submit(bot, jobs.Request(kind=JobKind.SYNC), requested_by=requested_by)
+
+
+def set_credentials(
+    bot: Bot, values: Mapping[str, str], *, user: AbstractBaseUser | None
+) -> None:
+    """Set or, with an empty text, remove credentials. Raises `Invalid` for an unknown name."""
+    platform = registry.get(bot.space.platform)
+    declared = {credential.name for credential in platform.credentials}
+    if unknown := sorted(set(values) - declared):
+        known = ", ".join(sorted(declared)) or "none"
+        raise Invalid(
+            f"{platform.label} knows no credential {unknown[0]!r}; known: {known}.",
+            field="credentials",
+        )
+    with transaction.atomic():
+        for name, value in values.items():
+            _set_credential(bot, name, value, user)
+        bot.renew()
+        lanes.resume(bot)
+
+
+def set_read_receipts(bot: Bot, enabled: bool) -> None:
+    """Change the setting here and on the platform.
+
+    Raises what the platform raises: `Rejected` with code `read_receipts_locked` when its
+    administrator forbids switching them off; nothing is changed then.
+    """
+    if Ability.READ_RECEIPTS in registry.get(bot.space.platform).abilities:
+        with clients.borrow(bot) as platform:
+            platform.set_read_receipts(enabled)
+    bot.renew(read_receipts=enabled)
+
+
+def check(bot: Bot) -> Checked:
+    """Ask the platform now who the bot is and what is missing. Never raises: bad news is news."""
+    try:
+        platform = clients.build(bot)
+    except Misconfigured as error:
+        return Checked(identity=None, findings=[_bad_news(error)])
+    try:
+        identity = platform.connect()
+        clients.remember_identity(bot, identity)
+        findings = [
+            Finding(level="ok", code="connected", text=f"Logged in as {identity.person.username}.")
+        ]
+        syncing.sync_channels(bot, platform)
+        findings += platform.check(identity)
+    except (PlatformError, Misconfigured) as error:
+        if states.is_refusal(error):
+            states.refuse(bot, error)
+        return Checked(identity=None, findings=[_bad_news(error)])
+    finally:
+        platform.close()
+    return Checked(identity=identity, findings=findings)
+
+
+def delete_space(space: Space) -> None:
+    """Raises `Invalid` while bots live there."""
+    if space.bots.exists():
+        raise Invalid(f"{space.slug} still has bots; delete or move them first.")
+    space.delete()
+
+
+def _look_around(bot: Bot, requested_by: str) -> None:
+    try:
+        sync(bot, requested_by=requested_by)
+    except Refused:
+        return  # a platform that cannot list channels; they come with their first events
+
+
+def _set_credential(bot: Bot, name: str, value: str, user: AbstractBaseUser | None) -> None:
+    if not value:
+        Credential.objects.filter(bot=bot, name=name).delete()
+        return
+    if secrets.is_reference(value):
+        stored = {"value": "", "reference": value}
+    else:
+        plain = value[1:] if value.startswith("$$") else value
+        stored = {"value": secrets.encrypt(plain), "reference": ""}
+    by: dict[str, Any] = {"changed_at": timezone.now(), "changed_by": user}
+    Credential.objects.update_or_create(bot=bot, name=name, defaults=stored | by)
+
+
+def _bad_news(error: PlatformError | Misconfigured) -> Finding:
+    return Finding(level="error", code=error.code, text=error.detail, remedy=error.next_step)

@@ -1,0 +1,176 @@
+"""What became of jobs, written down: the jobs, their attempts, the messages they made, the events.
+
+The runner collects outcomes and writes them here in one transaction per batch, guarded by the
+claim on the lane: a worker that lost its lease writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from bots.jobs import finished_event
+from bots.lanes import Claim
+from bots.models import Attempt, Bot, Direction, Event, Job, JobKind, Message, WorkState
+from bots.models.lane import FINISHED
+from spaces import sync
+from spaces.models import Channel
+from spaces.platforms.messages import (
+    ChannelInfo,
+    ChannelKind,
+    ParticipantInfo,
+    PersonInfo,
+    Role,
+)
+
+TOLD = (*FINISHED, WorkState.UNCERTAIN)  # states that a job.finished event tells of
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What the runner decided about one try at a job; `job` already holds its new state."""
+
+    job: Job
+    attempt: Attempt | None  # None when nothing was tried, say because the job had expired
+
+
+def write(claim: Claim, outcomes: Sequence[Outcome]) -> None:
+    """Write all of it, or raise `LeaseLost` and write nothing."""
+    if not outcomes:
+        return
+    jobs = [outcome.job for outcome in outcomes]
+    done = [job for job in jobs if job.state == WorkState.SUCCEEDED]
+    sent_channels = _channels_of_sent(claim.lane.bot, done)
+    with transaction.atomic():
+        claim.confirm()
+        for job in done:
+            _remember(claim.lane.bot, job)
+        _remember_messages(claim.lane.bot, jobs, sent_channels)
+        Job.objects.bulk_update(
+            jobs,
+            [
+                "state",
+                "not_before",
+                "finished_at",
+                "channel",
+                "result",
+                "error_code",
+                "error_detail",
+                "next_step",
+            ],
+        )
+        Attempt.objects.bulk_create([o.attempt for o in outcomes if o.attempt])
+        Event.objects.bulk_create(
+            [finished_event(job) for job in jobs if job.state in TOLD],
+            ignore_conflicts=True,  # a job that ends the same way after a retry told it already
+        )
+
+
+# Messages: many at once, this is the way of every send ------------------------------------------
+
+
+def _channels_of_sent(bot: Bot, jobs: Sequence[Job]) -> dict[str, Channel]:
+    """Rows for the channels that messages went to, by the platform's id.
+
+    A direct message to somebody new names a channel that we have not heard of yet.
+    """
+    wanted = {
+        message["channel"] for job in jobs for message in job.result.get("messages", ())
+    }
+    known = {job.channel.remote_id: job.channel for job in jobs if job.channel}
+    if missing := wanted - known.keys():
+        rows = Channel.objects.filter(space_id=bot.space_id, remote_id__in=missing)
+        known |= {channel.remote_id: channel for channel in rows}
+    if missing := wanted - known.keys():
+        sync.named_channels(bot.space_id, missing, kind=ChannelKind.DIRECT)
+        rows = Channel.objects.filter(space_id=bot.space_id, remote_id__in=missing)
+        known |= {channel.remote_id: channel for channel in rows}
+    return known
+
+
+def _remember_messages(bot: Bot, jobs: Sequence[Job], channels: dict[str, Channel]) -> None:
+    rows = []
+    for job in jobs:
+        sent = job.result.get("messages", ()) if job.kind == JobKind.POST else ()
+        for number, message in enumerate(sent):
+            channel = channels.get(message["channel"]) or job.channel
+            if channel is None:
+                continue  # a part of a direct message whose other parts are still to be sent
+            job.channel = channel
+            rows.append(_message(bot, job, channel, message, last=number == len(sent) - 1))
+    Message.objects.bulk_create(
+        rows,
+        # The platform may have told us of our own message before it answered us.
+        update_conflicts=True,
+        unique_fields=["bot", "remote_id"],
+        update_fields=["job", "direction"],
+    )
+
+
+def _message(
+    bot: Bot, job: Job, channel: Channel, sent: dict[str, Any], *, last: bool
+) -> Message:
+    return Message(
+        bot=bot,
+        channel=channel,
+        remote_id=sent["remote_id"],
+        direction=Direction.OUT,
+        sender_id=bot.person_id,
+        text=sent["text"],
+        card=job.payload.get("card") if last else None,
+        thread=job.payload.get("thread", ""),
+        sent_at=datetime.fromisoformat(sent["sent_at"]),
+        job=job,
+    )
+
+
+# Everything else: rare, one by one --------------------------------------------------------------
+
+
+def _remember(bot: Bot, job: Job) -> None:
+    messages = Message.objects.filter(bot=bot, remote_id=job.payload.get("message", ""))
+    match job.kind:
+        case JobKind.EDIT:
+            messages.update(text=job.payload["text"], edited_at=timezone.now())
+        case JobKind.DELETE:
+            messages.update(deleted_at=timezone.now())
+        case JobKind.CREATE_CHANNEL | JobKind.JOIN_CHANNEL:
+            channel_id = _remember_channel(bot, job)
+            if bot.person_id is not None:
+                sync.take_part(channel_id, bot.person_id)
+            _remember_people(bot, job, channel_id)
+        case JobKind.UPDATE_CHANNEL:
+            _remember_channel(bot, job)
+        case JobKind.ARCHIVE_CHANNEL:
+            Channel.objects.filter(pk=job.channel_id).update(archived=True)
+        case JobKind.LEAVE_CHANNEL if job.channel_id and bot.person_id:
+            sync.take_leave(job.channel_id, bot.person_id)
+        case JobKind.ADD_PARTICIPANTS if job.channel_id:
+            _remember_people(bot, job, job.channel_id)
+        case JobKind.REMOVE_PARTICIPANTS if job.channel_id:
+            sync.left(job.channel_id, bot.space_id, _people(job))
+
+
+def _remember_channel(bot: Bot, job: Job) -> int:
+    info = job.result["channel"]
+    info = ChannelInfo(**{**info, "kind": ChannelKind(info["kind"])})
+    channel_id = sync.channels(bot.space_id, [info])[info.id]
+    job.channel_id = channel_id
+    return channel_id
+
+
+def _remember_people(bot: Bot, job: Job, channel_id: int) -> None:
+    role = Role.MODERATOR if job.payload.get("moderator") else Role.MEMBER
+    people = [ParticipantInfo(person=person, role=role) for person in _people(job)]
+    sync.joined(channel_id, bot.space_id, people)
+
+
+def _people(job: Job) -> list[PersonInfo]:
+    """Those for whom it worked."""
+    outcomes = job.result.get("people", ())
+    return [PersonInfo(**o["person"]) for o in outcomes if o["ok"] and o["person"]]

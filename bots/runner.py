@@ -1,0 +1,321 @@
+"""Sending: the step of job lanes.
+
+A worker that claimed a lane takes its due jobs in order, does each on one connected platform
+object, and writes the outcomes in batches. What a platform raises decides what happens next:
+
+| raised | the job |
+| --- | --- |
+| `CredentialsRefused`, `Misconfigured` | failed; the connection says so; later jobs fail without asking |
+| `RateLimited` | back in line, not before `retry_after`; for scope `bot` all lanes of the bot wait |
+| `Unavailable` | back in line, with growing delay |
+| `OutcomeUnknown` | settled by asking the platform, else uncertain for a person |
+| any other `PlatformError` | failed, with its reason |
+
+A job found running was left by a worker that died; it is treated as `OutcomeUnknown`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Coalesce, Greatest
+from django.utils import timezone
+
+from bots import actions, backoff, clients, lanes, records
+from bots.connections import states
+from bots.lanes import Claim
+from bots.models import Attempt, Bot, Job, JobKind, LaneKind, State, WorkState
+from spaces.platforms import trace
+from spaces.platforms.contract import Ability, Platform
+from spaces.platforms.errors import (
+    CredentialsRefused,
+    Misconfigured,
+    OutcomeUnknown,
+    PlatformError,
+    RateLimited,
+    Unavailable,
+)
+
+log = logging.getLogger(__name__)
+
+# The longest one call to a platform may take, in seconds; its lease must outlive it.
+LONGEST_CALL_SECONDS = 60.0
+FLUSH_SECONDS = 0.2  # outcomes wait no longer than this to be written
+FIRST_RETRY_SECONDS = 1.0
+LONGEST_RETRY_SECONDS = 60.0
+PACE_SLACK = timedelta(milliseconds=50)  # a slot that near is simply waited for
+
+
+@lanes.step(LaneKind.JOBS, Job)
+def work(claim: Claim) -> None:
+    """Do what is due in the claimed lane, for one turn."""
+    bot = claim.lane.bot
+    if not bot.enabled:
+        claim.park()
+        return
+    if bot.limited_until and bot.limited_until > timezone.now():
+        claim.rest_until(bot.limited_until)
+        return
+    if (refusal := _known_refusal(bot)) is not None:
+        _fail_all(claim, refusal)
+        return
+    try:
+        with clients.borrow(bot) as platform:
+            _drain(claim, platform)
+    except (PlatformError, Misconfigured) as error:
+        # Only connecting raises here; what a job raises is caught where the job is known.
+        _connecting_failed(claim, error)
+
+
+def _drain(claim: Claim, platform: Platform) -> None:
+    # Where nobody can be asked what became of a send, each is marked, made and written by itself:
+    # then a crash leaves at most one that a person has to look at.
+    limit = lanes.BATCH if Ability.FIND_SENT in platform.abilities else 1
+    while not claim.turn_over:
+        jobs = lanes.begin(claim, Job, limit=limit)
+        if not jobs:
+            return
+        _Batch(claim, platform, jobs).run()
+        if claim.resting:
+            return
+
+
+class _Batch:
+    """Jobs marked as running, done one after the other until something makes the lane wait."""
+
+    def __init__(self, claim: Claim, platform: Platform, jobs: list[Job]):
+        self.claim = claim
+        self.bot = claim.lane.bot
+        self.platform = platform
+        self.waiting = jobs
+        self.outcomes: list[records.Outcome] = []
+        self.flush_at = time.monotonic() + FLUSH_SECONDS
+
+    def run(self) -> None:
+        try:
+            while self.waiting and not self.claim.resting and not self.claim.turn_over:
+                if not self._paced():
+                    break
+                job = self.waiting.pop(0)
+                job.bot = self.bot
+                self._try(job)
+                if time.monotonic() >= self.flush_at:
+                    self._flush()
+        finally:
+            self._flush()
+            if self.waiting:
+                lanes.put_back(Job, self.waiting)
+
+    def _flush(self) -> None:
+        outcomes, self.outcomes = self.outcomes, []
+        records.write(self.claim, outcomes)
+        self.flush_at = time.monotonic() + FLUSH_SECONDS
+
+    def _try(self, job: Job) -> None:
+        if job.expires_at and job.expires_at <= timezone.now() and not job.interrupted:
+            job.state, job.error_code = WorkState.EXPIRED, "expired"
+            job.finished_at = timezone.now()
+            self.outcomes.append(records.Outcome(job=job, attempt=None))
+            return
+        self.claim.ensure(LONGEST_CALL_SECONDS)
+        with _attempt(self.platform, job) as attempt:
+            try:
+                self._perform(job)
+            except OutcomeUnknown as error:
+                self._settle(job, error)
+            except (PlatformError, Misconfigured) as error:
+                self._failed(job, error)
+            except Exception:
+                log.exception("job %s: the platform %s broke", job.pk, self.platform.name)
+                self._broke(job)
+        attempt.outcome = job.error_code or job.state
+        self.outcomes.append(records.Outcome(job=job, attempt=attempt))
+
+    def _perform(self, job: Job) -> None:
+        job.result = actions.perform(self.platform, job)
+        _end(job, WorkState.SUCCEEDED)
+
+    def _settle(self, job: Job, error: OutcomeUnknown) -> None:
+        """Ask the platform what became of it; if it cannot tell, a person has to."""
+        if job.kind == JobKind.POST and Ability.FIND_SENT not in self.platform.abilities:
+            _end(job, WorkState.UNCERTAIN, error)
+            return
+        if job.interrupted:
+            self._wait(job, error, running=True)
+            return
+        job.interrupted = True
+        try:
+            self._perform(job)
+        except (OutcomeUnknown, RateLimited, Unavailable) as again:
+            self._wait(job, again, running=True)
+        except (PlatformError, Misconfigured) as refused:
+            self._failed(job, refused)
+
+    def _failed(self, job: Job, error: PlatformError | Misconfigured) -> None:
+        match error:
+            case RateLimited():
+                self._wait(job, error, running=job.interrupted)
+            case Unavailable():
+                self._wait(job, error, running=job.interrupted)
+            case CredentialsRefused() | Misconfigured():
+                _end(job, WorkState.FAILED, error)
+                states.refuse(self.bot, error)
+                self.claim.rest_until(timezone.now())  # the rest meets `_known_refusal`
+            case _:
+                _end(job, WorkState.FAILED, error)
+
+    def _wait(self, job: Job, error: PlatformError, *, running: bool) -> None:
+        """Back in line. A job whose outcome is unknown stays running: it is settled first."""
+        not_before = timezone.now() + timedelta(seconds=_delay(job, error))
+        job.state = WorkState.RUNNING if running else WorkState.QUEUED
+        job.not_before = not_before
+        job.error_code, job.error_detail = error.code, error.detail
+        job.next_step = error.next_step
+        if isinstance(error, RateLimited) and error.scope == "bot":
+            Bot.objects.filter(pk=self.bot.pk).update(
+                limited_until=Greatest(Coalesce("limited_until", not_before), not_before)
+            )
+            self.claim.rest_until(not_before)
+        elif self.claim.lane.ordered:
+            self.claim.rest_until(not_before)
+
+    def _broke(self, job: Job) -> None:
+        """A fault of the platform's code, ours or a plugin's: nobody knows what it did."""
+        error = OutcomeUnknown("The platform's code failed; see the log of the worker.")
+        if job.kind == JobKind.POST:
+            _end(job, WorkState.UNCERTAIN, error)
+        else:
+            _end(job, WorkState.FAILED, error)
+        job.error_code = "platform_broke"
+
+    def _paced(self) -> bool:
+        """Take a place in line where the operator set messages per second; False: not yet."""
+        rate = self.platform.account.options.get("messages_per_second") or 0
+        if not rate:
+            return True
+        place = _next_place(self.bot, 1 / rate)
+        wait = place - timezone.now()
+        if wait > PACE_SLACK:
+            _give_back_place(self.bot, 1 / rate)
+            self.claim.rest_until(place)
+            return False
+        time.sleep(max(0.0, wait.total_seconds()))
+        return True
+
+
+@contextmanager
+def _attempt(platform: Platform, job: Job) -> Iterator[Attempt]:
+    attempt = Attempt(job=job, number=job.attempts, at=timezone.now())
+    started = time.monotonic()
+    with trace.collect(platform.account.credentials) as seen:
+        yield attempt
+    attempt.seconds = time.monotonic() - started
+    attempt.request, attempt.response = seen.request, seen.response
+
+
+def _end(
+    job: Job, state: WorkState, error: PlatformError | Misconfigured | None = None
+) -> None:
+    job.state = state
+    job.not_before = None
+    job.finished_at = None if state == WorkState.UNCERTAIN else timezone.now()
+    job.error_code = error.code if error else ""
+    job.error_detail = error.detail if error else ""
+    job.next_step = error.next_step if error else ""
+
+
+def _delay(job: Job, error: PlatformError) -> float:
+    """Seconds until the next try."""
+    if isinstance(error, RateLimited):
+        return error.retry_after
+    return backoff.steady_delay(
+        max(1, job.attempts), first=FIRST_RETRY_SECONDS, longest=LONGEST_RETRY_SECONDS
+    )
+
+
+# When the bot cannot even connect ---------------------------------------------------------------
+
+
+def _known_refusal(bot: Bot) -> PlatformError | Misconfigured | None:
+    """Why this bot cannot connect until somebody changes its settings, if that is known.
+
+    Accounts get locked by logins that are refused again and again, so nobody tries once more.
+    """
+    connection = bot.connection
+    if connection.generation != bot.generation:
+        return None
+    if connection.state == State.BAD_CREDENTIALS:
+        return CredentialsRefused(connection.reason, next_step=connection.next_step)
+    if connection.state == State.MISCONFIGURED:
+        return Misconfigured(connection.reason, next_step=connection.next_step)
+    return None
+
+
+def _connecting_failed(claim: Claim, error: PlatformError | Misconfigured) -> None:
+    if isinstance(error, RateLimited | Unavailable | OutcomeUnknown):
+        failures = claim.lane.bot.connection.attempts + 1
+        seconds = (
+            error.retry_after
+            if isinstance(error, RateLimited)
+            else backoff.steady_delay(
+                failures, first=FIRST_RETRY_SECONDS, longest=LONGEST_RETRY_SECONDS
+            )
+        )
+        _note_on_head(claim, error)
+        claim.rest_until(timezone.now() + timedelta(seconds=seconds))
+        return
+    states.refuse(claim.lane.bot, error)
+    _fail_all(claim, error)
+
+
+def _note_on_head(claim: Claim, error: PlatformError) -> None:
+    """Let whoever looks at the waiting job read why it waits."""
+    head = Job.objects.filter(lane=claim.lane, state=WorkState.QUEUED).order_by("pk")[:1]
+    Job.objects.filter(pk__in=head.values("pk")).update(
+        error_code=error.code, error_detail=error.detail, next_step=error.next_step
+    )
+
+
+def _fail_all(claim: Claim, error: PlatformError | Misconfigured) -> None:
+    """Fail what is due, except jobs whose outcome is open: nobody may call those failed."""
+    while not claim.turn_over:
+        jobs = lanes.begin(claim, Job)
+        fresh = [job for job in jobs if not job.interrupted]
+        for job in fresh:
+            job.bot = claim.lane.bot
+            _end(job, WorkState.FAILED, error)
+        records.write(claim, [records.Outcome(job=job, attempt=None) for job in fresh])
+        if len(fresh) < len(jobs):
+            claim.park()  # until the settings change
+            return
+        if not jobs:
+            return
+
+
+# Messages per second ----------------------------------------------------------------------------
+
+
+def _next_place(bot: Bot, seconds_each: float) -> datetime:
+    """Reserve the next free place in the bot's line; every worker takes from the same row."""
+    now = timezone.now()
+    step = timedelta(seconds=seconds_each)
+    with transaction.atomic():
+        Bot.objects.filter(pk=bot.pk).update(
+            next_send_at=Greatest(Coalesce("next_send_at", now), now) + step
+        )
+        taken: datetime = Bot.objects.values_list("next_send_at", flat=True).get(pk=bot.pk)
+    return taken - step
+
+
+def _give_back_place(bot: Bot, seconds_each: float) -> None:
+    Bot.objects.filter(pk=bot.pk).update(
+        next_send_at=F("next_send_at") - timedelta(seconds=seconds_each)
+    )
+
+

@@ -1,0 +1,77 @@
+"""Encryption at rest, and where credentials may point instead of holding a value."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+
+from spaces.platforms.errors import Misconfigured
+
+# What configures botadmin itself is nobody's credential.
+OWN_VARIABLES = ("BOTADMIN_", "DATABASE_", "BROKER_", "DJANGO_")
+
+
+def encrypt(text: str) -> str:
+    return _fernet(tuple(settings.BOTADMIN_ENCRYPTION_KEYS)).encrypt(text.encode()).decode()
+
+
+def decrypt(encrypted: str) -> str:
+    """Raises `Misconfigured` when none of the keys at hand made it."""
+    try:
+        return _fernet(tuple(settings.BOTADMIN_ENCRYPTION_KEYS)).decrypt(encrypted.encode()).decode()
+    except InvalidToken as error:
+        raise Misconfigured(
+            "A stored credential was encrypted with a key that is not here.",
+            next_step="Add the old key to BOTADMIN_ENCRYPTION_KEYS, or set the credential anew.",
+        ) from error
+
+
+def is_reference(text: str) -> bool:
+    """Whether `text` says where the secret is; `$$` at the start stands for a plain `$`."""
+    return text.startswith("file:") or (text.startswith("$") and not text.startswith("$$"))
+
+
+def resolve(reference: str) -> str:
+    """The secret that `$NAME` or `file:path` points to. Raises `Misconfigured`.
+
+    Only variables that are not botadmin's own and files below the secrets folder can be reached:
+    who may edit a bot must not be able to send the server's keys to a server of their choice.
+    """
+    if reference.startswith("$"):
+        name = reference[1:]
+        if name.upper().startswith(OWN_VARIABLES):
+            raise Misconfigured(f"${name} belongs to botadmin itself and is no credential.")
+        value = os.environ.get(name, "")
+        if not value:
+            raise Misconfigured(
+                f"The environment variable {name} is not set for this process.",
+                next_step=f"Set {name} for all processes of botadmin and restart them.",
+            )
+        return value
+    return _read(Path(reference.removeprefix("file:")))
+
+
+def _read(path: Path) -> str:
+    folder = Path(settings.BOTADMIN_SECRETS_DIR).resolve()
+    target = (folder / path).resolve()
+    if not target.is_relative_to(folder):
+        raise Misconfigured(f"file:{path} lies outside the secrets folder.")
+    try:
+        value = target.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(
+            f"file:{path} cannot be read.",
+            next_step="Put the file into the secrets folder, readable by botadmin's processes.",
+        ) from error
+    if not value:
+        raise Misconfigured(f"file:{path} is empty.")
+    return value
+
+
+@cache
+def _fernet(keys: tuple[str, ...]) -> MultiFernet:
+    return MultiFernet([Fernet(key) for key in keys])

@@ -1,0 +1,37 @@
+"""The tasks workers run: each one line. All of them may come twice, late, or not at all."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from bots import clients, idempotency, jobs, lanes, processes
+from bots.connections import poller
+
+
+@shared_task
+def drain_lane(lane_id: int) -> None:
+    lanes.drain(lane_id)
+
+
+@shared_task
+def sweep() -> None:
+    processes.worked()
+    jobs.expire_overdue()
+    lanes.sweep()
+
+
+@shared_task
+def poll_due() -> None:
+    poller.queue_due()
+
+
+@shared_task
+def poll_bot(bot_id: int) -> None:
+    poller.poll(bot_id)
+
+
+@shared_task
+def tidy() -> None:
+    idempotency.tidy()
+    clients.close_idle()
+    processes.tidy()

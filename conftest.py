@@ -1,0 +1,56 @@
+"""What every test stands on: nothing leaves this machine."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+
+class NetworkIsShut(AssertionError):
+    """A test tried to reach another machine. Not an OSError: nothing may take it for an outage."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_network_but_loopback() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("connect", "connect_ex"):
+            patch.setattr(socket.socket, name, _loopback_only(getattr(socket.socket, name)))
+        patch.setattr(socket, "getaddrinfo", _no_lookups(socket.getaddrinfo))
+        yield
+
+
+def _loopback_only(connect: Any) -> Any:
+    def guarded(self: socket.socket, address: Any) -> Any:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_here(address[0]):
+            raise NetworkIsShut(f"a test tried to connect to {address}")
+        return connect(self, address)
+
+    return guarded
+
+
+def _no_lookups(getaddrinfo: Any) -> Any:
+    def guarded(host: Any, *args: Any, **kwargs: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        if name and not _is_address(name) and not _is_here(name):
+            raise socket.gaierror(socket.EAI_NONAME, f"tests look up no names, not even {name}")
+        return getaddrinfo(host, *args, **kwargs)
+
+    return guarded
+
+
+def _is_here(host: str) -> bool:
+    if _is_address(host):
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    return host in ("localhost", "")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True

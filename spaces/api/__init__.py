@@ -1,0 +1,1 @@
+"""REST for what every bot shares: platforms and spaces."""

@@ -1,0 +1,48 @@
+"""A space: one installation or tenant of a platform that an operator configured."""
+
+from __future__ import annotations
+
+from django.core.exceptions import ValidationError
+from django.db import models
+
+from spaces.platforms import registry
+from spaces.platforms.contract import clean_options
+from spaces.platforms.errors import Misconfigured
+
+
+class Space(models.Model):
+    slug = models.SlugField(
+        unique=True, help_text="Short name used by the API and in logs. Cannot be changed later."
+    )
+    name = models.CharField(max_length=100)
+    # No choices here: platforms come and go with packages, and none of them needs a migration.
+    platform = models.CharField(max_length=50)
+    url = models.URLField(
+        "URL",
+        blank=True,
+        max_length=500,
+        help_text="Address of the server, with http:// or https://.",
+    )
+    options = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        """Refuse what the platform does not know, before it fails at three in the morning."""
+        try:
+            platform = registry.get(self.platform)
+        except Misconfigured as error:
+            raise ValidationError({"platform": error.detail}) from error
+        if platform.needs_url and not self.url:
+            raise ValidationError({"url": f"{platform.label} needs the address of its server."})
+        if not isinstance(self.options, dict):
+            raise ValidationError({"options": "Options are a JSON object."})
+        try:
+            self.options = clean_options(platform, "space", self.options)
+        except Misconfigured as error:
+            raise ValidationError({"options": error.detail}) from error
