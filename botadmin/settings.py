@@ -146,15 +146,16 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Where wake-ups travel. Rows in the database are the truth: losing the broker costs latency only.
 CELERY_BROKER_URL = env.url(
-    "BROKER_URL", "memory://", schemes=("redis", "rediss", "amqp", "amqps", "memory")
+    "BROKER_URL", "memory://localhost", schemes=("redis", "rediss", "amqp", "amqps", "memory")
 )
 BROKER_IS_SERVER = not CELERY_BROKER_URL.startswith("memory://")
 _TRANSPORT_OPTIONS: dict[str, dict[str, Any]] = {
     "memory": {"polling_interval": 0.01},  # seconds between two looks at the queue
-    "redis": {  # seconds
-        "socket_connect_timeout": 1,
-        "socket_timeout": 5,
-        "visibility_timeout": 3600,
+    "redis": {
+        "socket_connect_timeout": 1,  # seconds
+        "socket_timeout": 1,  # seconds
+        "visibility_timeout": 3600,  # seconds
+        "max_retries": 0,  # of connecting to publish; workers have their own patience
     },
 }
 _transport = CELERY_BROKER_URL.partition("://")[0].replace("rediss", "redis")

@@ -15,7 +15,7 @@ from botadmin.settings import *  # noqa: E402, F403
 from botadmin.settings import BOTADMIN_DATA_DIR, DATABASE_IS_SERVER, DATABASES  # noqa: E402
 
 # Tests of the real broker start processes of their own; in here nothing travels far.
-CELERY_BROKER_URL = "memory://"
+CELERY_BROKER_URL = "memory://localhost"
 CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 0.01}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 WHITENOISE_AUTOREFRESH = True  # finds a file when it is asked for, instead of all at start

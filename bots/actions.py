@@ -101,9 +101,7 @@ def compose(platform: Platform, job: Job, attached: Sequence[File]) -> list[Outg
         not_before=job.started_at or job.created_at,
     )
     messages = [replace(base, text=piece) for piece in pieces]
-    messages[-1] = replace(
-        messages[-1], card=card, files=tuple(bundles[0]) if bundles else ()
-    )
+    messages[-1] = replace(messages[-1], card=card, files=tuple(bundles[0]) if bundles else ())
     messages += [replace(base, files=tuple(bundle)) for bundle in bundles[1:]]
     return [replace(m, key=f"{job.key.hex}-{n}") for n, m in enumerate(messages)]
 

@@ -12,10 +12,10 @@ def delay(failures: int, *, first: float, longest: float) -> float:
     comes back is not knocked over by all of them at once.
     """
     window = min(longest, first * 2 ** min(failures - 1, 30))
-    return random.uniform(0, window)  # noqa: S311 - not for secrets
+    return random.uniform(0, window)
 
 
 def steady_delay(failures: int, *, first: float, longest: float) -> float:
     """As `delay`, but never less than half of the window: for the retries of a single lane."""
     window = min(longest, first * 2 ** min(failures - 1, 30))
-    return random.uniform(window / 2, window)  # noqa: S311
+    return random.uniform(window / 2, window)

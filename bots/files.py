@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path, PurePath
-from typing import IO, Any
+from typing import IO, Any, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
 import requests
@@ -60,15 +60,19 @@ def outgoing(job: Job, stack: ExitStack) -> list[File]:
     Raises `Rejected` for a URL that will not do, `Unavailable` for a server that is away.
     """
     found = []
-    stored = StoredFile.objects.in_bulk([f["id"] for f in job.payload.get("files", ()) if "id" in f])
+    stored = StoredFile.objects.in_bulk(
+        [f["id"] for f in job.payload.get("files", ()) if "id" in f]
+    )
     for wanted in job.payload.get("files", ()):
         if "url" in wanted:
             found.append(_fetched(wanted["url"], wanted.get("name", ""), stack))
         elif (file := stored.get(wanted["id"])) is not None:
-            opener = partial(file.content.storage.open, file.content.name)
             found.append(
                 File(
-                    name=file.name, content_type=file.content_type, size=file.size, open=opener
+                    name=file.name,
+                    content_type=file.content_type,
+                    size=file.size,
+                    open=partial(_open, file),
                 )
             )
         else:
@@ -76,12 +80,17 @@ def outgoing(job: Job, stack: ExitStack) -> list[File]:
     return found
 
 
+def _open(file: StoredFile) -> BinaryIO:
+    # A fresh look at the store each time; Django's own file object would hand out one for all.
+    return cast(BinaryIO, file.content.storage.open(str(file.content.name)))
+
+
 def _fetched(url: str, name: str, stack: ExitStack) -> File:
     path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="botadmin-"))) / "file"
     with path.open("wb") as content:
         content_type, size = _fetch(url, content)
     name = safe_name(name or unquote(PurePath(urlsplit(url).path).name))
-    return File(name=name, content_type=content_type, size=size, open=partial(path.open, "rb"))
+    return File(name=name, content_type=content_type, size=size, open=lambda: path.open("rb"))
 
 
 def _fetch(url: str, into: IO[bytes]) -> tuple[str, int]:
@@ -90,7 +99,9 @@ def _fetch(url: str, into: IO[bytes]) -> tuple[str, int]:
     session.mount("http://", _GuardedAdapter())
     session.mount("https://", _GuardedAdapter())
     try:
-        with session.get(url, timeout=TIMEOUT_SECONDS, stream=True, allow_redirects=False) as answer:
+        with session.get(
+            url, timeout=TIMEOUT_SECONDS, stream=True, allow_redirects=False
+        ) as answer:
             if answer.status_code >= 500 or answer.status_code == 429:
                 raise Unavailable(f"The file's server answered {answer.status_code}.")
             if answer.status_code != 200:

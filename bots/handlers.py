@@ -160,9 +160,7 @@ class Call:
         )
         job_id, _ = idempotency.perform(
             once,
-            lambda: jobs.submit(
-                self.bot, request, requested_by=f"handler {self._run.handler}"
-            ).pk,
+            lambda: jobs.submit(self.bot, request, requested_by=f"handler {self._run.handler}").pk,
         )
         return Job.objects.get(pk=job_id)
 
@@ -261,6 +259,4 @@ def _write(claim: Claim, run: HandlerRun, state: WorkState, **changes: Any) -> N
         changes = {"error_code": "", "error_detail": "", "traceback": ""}
     with transaction.atomic():
         claim.confirm()
-        HandlerRun.objects.filter(pk=run.pk).update(
-            state=state, finished_at=finished_at, **changes
-        )
+        HandlerRun.objects.filter(pk=run.pk).update(state=state, finished_at=finished_at, **changes)

@@ -49,7 +49,7 @@ def perform(once: Once | None, make: Callable[[], Any]) -> tuple[Any, bool]:
         try:
             with transaction.atomic():
                 row = IdempotencyKey.objects.create(
-                    scope=once.scope, key=once.key, fingerprint=once.fingerprint, answer=None
+                    scope=once.scope, key=once.key, fingerprint=once.fingerprint, answer={}
                 )
         except IntegrityError:
             first = IdempotencyKey.objects.get(scope=once.scope, key=once.key)

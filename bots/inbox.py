@@ -94,11 +94,14 @@ class Inbox:
         try:
             while not self._end.is_set():
                 item = self._queue.get()
+                mark: threading.Event | None
                 if isinstance(item, Received):
-                    batch, item = self._gather(item)
+                    batch, mark = self._gather(item)
                     self._store(batch)
-                if isinstance(item, threading.Event):
-                    item.set()
+                else:
+                    mark = item
+                if mark is not None:
+                    mark.set()
         finally:
             connection.close()
 
@@ -240,7 +243,9 @@ def _resolve(new: Sequence[tuple[Received, Incoming]]) -> list[_Found]:
             people[received.space_id][person.id] = person
         if incoming.channel:
             channels[received.space_id][incoming.channel.id] = incoming.channel
-    person_ids = {space: sync.people(space, infos.values()) for space, infos in sorted(people.items())}
+    person_ids = {
+        space: sync.people(space, infos.values()) for space, infos in sorted(people.items())
+    }
     channel_ids = {space: sync.channels(space, i.values()) for space, i in sorted(channels.items())}
     _add_named_channels(new, channel_ids)
     return [
@@ -336,8 +341,12 @@ def clean(value: Any) -> Any:
 
 
 def _keep_messages(found: Sequence[_Found]) -> None:
-    posted = [f for f in found if f.incoming.kind == Kind.MESSAGE_POSTED and f.channel_id]
-    Message.objects.bulk_create([_message(f) for f in posted], ignore_conflicts=True)
+    rows = [
+        message_from(f.incoming, f.received.bot_id, f.channel_id, f.person_id)
+        for f in found
+        if f.incoming.kind == Kind.MESSAGE_POSTED and f.channel_id is not None
+    ]
+    Message.objects.bulk_create(rows, ignore_conflicts=True)
     for f in found:
         mine = Message.objects.filter(
             bot_id=f.received.bot_id, remote_id=f.incoming.message_id[:KEY_LENGTH]
@@ -348,14 +357,8 @@ def _keep_messages(found: Sequence[_Found]) -> None:
             mine.update(deleted_at=f.incoming.occurred_at)
 
 
-def _message(found: _Found) -> Message:
-    return message_from(
-        found.incoming, found.received.bot_id, found.channel_id, found.person_id
-    )
-
-
 def message_from(
-    incoming: Incoming, bot_id: int, channel_id: int | None, person_id: int | None
+    incoming: Incoming, bot_id: int, channel_id: int, person_id: int | None
 ) -> Message:
     """The row for a `message.posted` value; for events and for history alike."""
     return Message(
@@ -377,7 +380,8 @@ def _keep_channels_and_people(found: Sequence[_Found]) -> None:
         if f.channel_id is None:
             continue
         if f.incoming.kind == Kind.PARTICIPANT_JOINED:
-            people = [ParticipantInfo(person=p, joined_at=f.incoming.occurred_at) for p in f.incoming.people]
+            at = f.incoming.occurred_at
+            people = [ParticipantInfo(person=p, joined_at=at) for p in f.incoming.people]
             sync.joined(f.channel_id, f.received.space_id, people)
         elif f.incoming.kind == Kind.PARTICIPANT_LEFT:
             sync.left(f.channel_id, f.received.space_id, f.incoming.people)
@@ -398,7 +402,7 @@ def _move_cursors(batch: Iterable[Received]) -> None:
     if not moved:
         return
     rows = Connection.objects.filter(pk__in=moved).only("pk", "cursor")
-    rows = [row for row in rows if row.cursor != row.cursor | moved[row.pk]]
-    for row in rows:
+    changed = [row for row in rows if row.cursor != row.cursor | moved[row.pk]]
+    for row in changed:
         row.cursor = row.cursor | clean(moved[row.pk])
-    Connection.objects.bulk_update(rows, ["cursor"])
+    Connection.objects.bulk_update(changed, ["cursor"])

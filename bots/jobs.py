@@ -183,7 +183,7 @@ def resolve_not_sent(job: Job) -> None:
 
 
 def expire_overdue() -> int:
-    """End queued jobs whose time has passed, also where they wait behind others; returns how many."""
+    """End queued jobs whose time has passed, also those behind others; returns how many."""
     with transaction.atomic():
         overdue = Job.objects.filter(state=WorkState.QUEUED, expires_at__lt=Now())
         jobs = list(overdue.select_for_update(skip_locked=True)[: lanes.SWEEP_LIMIT])

@@ -153,9 +153,7 @@ def wake(lane_ids: Iterable[int], *, expires: float | None = None) -> None:
         return
     try:
         for lane_id in lane_ids:
-            current_app.send_task(
-                "bots.tasks.drain_lane", (lane_id,), expires=expires, retry=False
-            )
+            current_app.send_task("bots.tasks.drain_lane", (lane_id,), expires=expires, retry=False)
     except (OperationalError, OSError):
         _broker_away_until = time.monotonic() + BROKER_PAUSE_SECONDS
         log.warning("the broker is away: lanes wait for the next sweep that reaches it")
@@ -343,10 +341,7 @@ def begin(claim: Claim, model: type[W], *, limit: int = BATCH) -> list[W]:
     with transaction.atomic():
         claim.confirm()
         in_line = model._default_manager.filter(lane=claim.lane, state__in=UNFINISHED)
-        if claim.lane.ordered:
-            in_line = in_line.exclude(SCHEDULED)
-        else:
-            in_line = in_line.filter(DUE)
+        in_line = in_line.exclude(SCHEDULED) if claim.lane.ordered else in_line.filter(DUE)
         rows = in_line.select_for_update(of=("self",)).annotate(due=DUE).order_by("pk")[:limit]
         started = list(takewhile(lambda row: row.due, rows))
         model._default_manager.filter(pk__in=[row.pk for row in started]).update(
@@ -367,9 +362,7 @@ def put_back(model: type[Work], untouched: Iterable[Work]) -> None:
     for row in untouched:
         fresh[not row.interrupted].append(row.pk)
     running = model._default_manager.filter(state=WorkState.RUNNING)
-    running.filter(pk__in=fresh[True]).update(
-        state=WorkState.QUEUED, attempts=F("attempts") - 1
-    )
+    running.filter(pk__in=fresh[True]).update(state=WorkState.QUEUED, attempts=F("attempts") - 1)
     running.filter(pk__in=fresh[False]).update(attempts=F("attempts") - 1)
 
 

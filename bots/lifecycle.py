@@ -21,7 +21,7 @@ from bots.refusals import Invalid, Refused
 from spaces.models import Space
 from spaces.platforms import registry
 from spaces.platforms.contract import Ability
-from spaces.platforms.errors import Misconfigured, PlatformError
+from spaces.platforms.errors import CredentialsRefused, Misconfigured, PlatformError
 from spaces.platforms.messages import Finding, Identity
 
 
@@ -78,9 +78,7 @@ def sync(bot: Bot, *, requested_by: str) -> Job:
     return jobs.submit(bot, jobs.Request(kind=JobKind.SYNC), requested_by=requested_by)
 
 
-def set_credentials(
-    bot: Bot, values: Mapping[str, str], *, user: AbstractBaseUser | None
-) -> None:
+def set_credentials(bot: Bot, values: Mapping[str, str], *, user: AbstractBaseUser | None) -> None:
     """Set or, with an empty text, remove credentials. Raises `Invalid` for an unknown name."""
     platform = registry.get(bot.space.platform)
     declared = {credential.name for credential in platform.credentials}
@@ -124,7 +122,7 @@ def check(bot: Bot) -> Checked:
         syncing.sync_channels(bot, platform)
         findings += platform.check(identity)
     except (PlatformError, Misconfigured) as error:
-        if states.is_refusal(error):
+        if isinstance(error, CredentialsRefused | Misconfigured):
             states.refuse(bot, error)
         return Checked(identity=None, findings=[_bad_news(error)])
     finally:

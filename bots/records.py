@@ -45,7 +45,7 @@ def write(claim: Claim, outcomes: Sequence[Outcome]) -> None:
         return
     jobs = [outcome.job for outcome in outcomes]
     done = [job for job in jobs if job.state == WorkState.SUCCEEDED]
-    sent_channels = _channels_of_sent(claim.lane.bot, done)
+    sent_channels = _channels_of_sent(claim.lane.bot, jobs)
     with transaction.atomic():
         claim.confirm()
         for job in done:
@@ -79,9 +79,7 @@ def _channels_of_sent(bot: Bot, jobs: Sequence[Job]) -> dict[str, Channel]:
 
     A direct message to somebody new names a channel that we have not heard of yet.
     """
-    wanted = {
-        message["channel"] for job in jobs for message in job.result.get("messages", ())
-    }
+    wanted = {message["channel"] for job in jobs for message in _sent(job)}
     known = {job.channel.remote_id: job.channel for job in jobs if job.channel}
     if missing := wanted - known.keys():
         rows = Channel.objects.filter(space_id=bot.space_id, remote_id__in=missing)
@@ -96,13 +94,10 @@ def _channels_of_sent(bot: Bot, jobs: Sequence[Job]) -> dict[str, Channel]:
 def _remember_messages(bot: Bot, jobs: Sequence[Job], channels: dict[str, Channel]) -> None:
     rows = []
     for job in jobs:
-        sent = job.result.get("messages", ()) if job.kind == JobKind.POST else ()
+        sent = _sent(job)
         for number, message in enumerate(sent):
-            channel = channels.get(message["channel"]) or job.channel
-            if channel is None:
-                continue  # a part of a direct message whose other parts are still to be sent
-            job.channel = channel
-            rows.append(_message(bot, job, channel, message, last=number == len(sent) - 1))
+            job.channel = channels[message["channel"]]
+            rows.append(_message(bot, job, job.channel, message, last=number == len(sent) - 1))
     Message.objects.bulk_create(
         rows,
         # The platform may have told us of our own message before it answered us.
@@ -112,9 +107,12 @@ def _remember_messages(bot: Bot, jobs: Sequence[Job], channels: dict[str, Channe
     )
 
 
-def _message(
-    bot: Bot, job: Job, channel: Channel, sent: dict[str, Any], *, last: bool
-) -> Message:
+def _sent(job: Job) -> list[dict[str, Any]]:
+    """What of a message is on the platform, part by part."""
+    return job.result.get("messages", []) if job.kind == JobKind.POST else []
+
+
+def _message(bot: Bot, job: Job, channel: Channel, sent: dict[str, Any], *, last: bool) -> Message:
     return Message(
         bot=bot,
         channel=channel,
@@ -146,7 +144,7 @@ def _remember(bot: Bot, job: Job) -> None:
             _remember_people(bot, job, channel_id)
         case JobKind.UPDATE_CHANNEL:
             _remember_channel(bot, job)
-        case JobKind.ARCHIVE_CHANNEL:
+        case JobKind.ARCHIVE_CHANNEL if job.channel_id:
             Channel.objects.filter(pk=job.channel_id).update(archived=True)
         case JobKind.LEAVE_CHANNEL if job.channel_id and bot.person_id:
             sync.take_leave(job.channel_id, bot.person_id)

@@ -5,8 +5,9 @@ object, and writes the outcomes in batches. What a platform raises decides what 
 
 | raised | the job |
 | --- | --- |
-| `CredentialsRefused`, `Misconfigured` | failed; the connection says so; later jobs fail without asking |
-| `RateLimited` | back in line, not before `retry_after`; for scope `bot` all lanes of the bot wait |
+| `CredentialsRefused` | failed; the connection says so; later jobs fail without a login |
+| `Misconfigured` | failed; the connection says so |
+| `RateLimited` | back in line, not before `retry_after`; with scope `bot` all its lanes wait |
 | `Unavailable` | back in line, with growing delay |
 | `OutcomeUnknown` | settled by asking the platform, else uncertain for a person |
 | any other `PlatformError` | failed, with its reason |
@@ -30,7 +31,7 @@ from django.utils import timezone
 from bots import actions, backoff, clients, lanes, records
 from bots.connections import states
 from bots.lanes import Claim
-from bots.models import Attempt, Bot, Job, JobKind, LaneKind, State, WorkState
+from bots.models import Attempt, Bot, Job, JobKind, LaneKind, WorkState
 from spaces.platforms import trace
 from spaces.platforms.contract import Ability, Platform
 from spaces.platforms.errors import (
@@ -62,8 +63,10 @@ def work(claim: Claim) -> None:
     if bot.limited_until and bot.limited_until > timezone.now():
         claim.rest_until(bot.limited_until)
         return
-    if (refusal := _known_refusal(bot)) is not None:
-        _fail_all(claim, refusal)
+    if states.is_refused(bot):
+        # Accounts get locked by logins that are refused again and again: nobody tries once more.
+        why = bot.connection
+        _fail_all(claim, CredentialsRefused(why.reason, next_step=why.next_step))
         return
     try:
         with clients.borrow(bot) as platform:
@@ -166,7 +169,8 @@ class _Batch:
             case CredentialsRefused() | Misconfigured():
                 _end(job, WorkState.FAILED, error)
                 states.refuse(self.bot, error)
-                self.claim.rest_until(timezone.now())  # the rest meets `_known_refusal`
+                # What is left in the lane connects anew, or not at all.
+                self.claim.rest_until(timezone.now())
             case _:
                 _end(job, WorkState.FAILED, error)
 
@@ -219,9 +223,7 @@ def _attempt(platform: Platform, job: Job) -> Iterator[Attempt]:
     attempt.request, attempt.response = seen.request, seen.response
 
 
-def _end(
-    job: Job, state: WorkState, error: PlatformError | Misconfigured | None = None
-) -> None:
+def _end(job: Job, state: WorkState, error: PlatformError | Misconfigured | None = None) -> None:
     job.state = state
     job.not_before = None
     job.finished_at = None if state == WorkState.UNCERTAIN else timezone.now()
@@ -242,44 +244,27 @@ def _delay(job: Job, error: PlatformError) -> float:
 # When the bot cannot even connect ---------------------------------------------------------------
 
 
-def _known_refusal(bot: Bot) -> PlatformError | Misconfigured | None:
-    """Why this bot cannot connect until somebody changes its settings, if that is known.
-
-    Accounts get locked by logins that are refused again and again, so nobody tries once more.
-    """
-    connection = bot.connection
-    if connection.generation != bot.generation:
-        return None
-    if connection.state == State.BAD_CREDENTIALS:
-        return CredentialsRefused(connection.reason, next_step=connection.next_step)
-    if connection.state == State.MISCONFIGURED:
-        return Misconfigured(connection.reason, next_step=connection.next_step)
-    return None
-
-
 def _connecting_failed(claim: Claim, error: PlatformError | Misconfigured) -> None:
-    if isinstance(error, RateLimited | Unavailable | OutcomeUnknown):
-        failures = claim.lane.bot.connection.attempts + 1
-        seconds = (
-            error.retry_after
-            if isinstance(error, RateLimited)
-            else backoff.steady_delay(
-                failures, first=FIRST_RETRY_SECONDS, longest=LONGEST_RETRY_SECONDS
-            )
-        )
-        _note_on_head(claim, error)
-        claim.rest_until(timezone.now() + timedelta(seconds=seconds))
+    if isinstance(error, CredentialsRefused | Misconfigured):
+        states.refuse(claim.lane.bot, error)
+    elif isinstance(error, RateLimited | Unavailable | OutcomeUnknown):
+        head = _note_on_head(claim, error)
+        claim.rest_until(timezone.now() + timedelta(seconds=_delay(head, error)))
         return
-    states.refuse(claim.lane.bot, error)
     _fail_all(claim, error)
 
 
-def _note_on_head(claim: Claim, error: PlatformError) -> None:
-    """Let whoever looks at the waiting job read why it waits."""
-    head = Job.objects.filter(lane=claim.lane, state=WorkState.QUEUED).order_by("pk")[:1]
-    Job.objects.filter(pk__in=head.values("pk")).update(
-        error_code=error.code, error_detail=error.detail, next_step=error.next_step
+def _note_on_head(claim: Claim, error: PlatformError) -> Job:
+    """Count the try on the job that waits first, and let whoever looks at it read why it waits."""
+    (head,) = lanes.begin(claim, Job, limit=1) or [Job()]
+    lanes.put_back(Job, [head])
+    Job.objects.filter(pk=head.pk).update(
+        attempts=head.attempts,
+        error_code=error.code,
+        error_detail=error.detail,
+        next_step=error.next_step,
     )
+    return head
 
 
 def _fail_all(claim: Claim, error: PlatformError | Misconfigured) -> None:
@@ -309,13 +294,11 @@ def _next_place(bot: Bot, seconds_each: float) -> datetime:
         Bot.objects.filter(pk=bot.pk).update(
             next_send_at=Greatest(Coalesce("next_send_at", now), now) + step
         )
-        taken: datetime = Bot.objects.values_list("next_send_at", flat=True).get(pk=bot.pk)
-    return taken - step
+        last = Bot.objects.only("next_send_at").get(pk=bot.pk).next_send_at
+    return (last or now) - step
 
 
 def _give_back_place(bot: Bot, seconds_each: float) -> None:
     Bot.objects.filter(pk=bot.pk).update(
         next_send_at=F("next_send_at") - timedelta(seconds=seconds_each)
     )
-
-

@@ -21,8 +21,9 @@ def encrypt(text: str) -> str:
 
 def decrypt(encrypted: str) -> str:
     """Raises `Misconfigured` when none of the keys at hand made it."""
+    fernet = _fernet(tuple(settings.BOTADMIN_ENCRYPTION_KEYS))
     try:
-        return _fernet(tuple(settings.BOTADMIN_ENCRYPTION_KEYS)).decrypt(encrypted.encode()).decode()
+        return fernet.decrypt(encrypted.encode()).decode()
     except InvalidToken as error:
         raise Misconfigured(
             "A stored credential was encrypted with a key that is not here.",

@@ -18,9 +18,7 @@ def channels_of(bot: Bot) -> QuerySet[Channel]:
     """The channels the bot takes part in."""
     if bot.person_id is None:
         return Channel.objects.none()
-    return Channel.objects.filter(
-        space_id=bot.space_id, participants__person_id=bot.person_id
-    )
+    return Channel.objects.filter(space_id=bot.space_id, participants__person_id=bot.person_id)
 
 
 def channel(bot: Bot, text: str) -> Channel:
@@ -70,7 +68,7 @@ def person(bot: Bot, text: str) -> PersonRef:
 def lane_of_channel(bot: Bot, channel: Channel) -> str:
     """A direct channel shares the lane of its person, however the person was named."""
     if channel.kind == ChannelKind.DIRECT:
-        others = channel.participants.exclude(person_id=bot.person_id)
+        others = channel.participants.exclude(person=bot.person)
         peer = others.values_list("person__remote_id", flat=True).first()
         if peer is not None:
             return f"person:{peer}"

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from celery import shared_task
+from django.utils import timezone
 
 from bots import clients, idempotency, jobs, lanes, processes
 from bots.connections import poller
+from spaces.platforms import local
+
+# A bot of the local platform that was away for longer finds a gap.
+LOCAL_LOG_KEPT = timedelta(days=30)
 
 
 @shared_task
@@ -35,3 +42,4 @@ def tidy() -> None:
     idempotency.tidy()
     clients.close_idle()
     processes.tidy()
+    local.prune_events(timezone.now() - LOCAL_LOG_KEPT)

@@ -27,7 +27,3 @@ class Lock:
             raise DataInUse(f"process {holder} holds {self.path}") from None
         os.truncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
-
-    def release(self) -> None:
-        # The file stays: removing it would let two processes lock two files of the same name.
-        os.close(self._file)

@@ -4,7 +4,8 @@ from django.core.checks import run_checks
 
 
 def ids() -> set[str]:
-    return {message.id for message in run_checks() if (message.id or "").startswith("botadmin.")}
+    found = (message.id or "" for message in run_checks())
+    return {one for one in found if one.startswith("botadmin.")}
 
 
 def test_the_defaults_have_nothing_to_complain_about(settings):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 from celery import current_app
-from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -20,7 +19,7 @@ from bots.connections import states
 from bots.models import Connection, Receive, State
 from bots.processes import own_name
 from spaces.platforms.contract import Platform
-from spaces.platforms.errors import Misconfigured, PlatformError, RateLimited
+from spaces.platforms.errors import CredentialsRefused, Misconfigured, PlatformError, RateLimited
 
 LEASE = timedelta(seconds=120)
 QUEUED_FOR = timedelta(seconds=10)  # a poll that no worker took by then is queued again
@@ -46,7 +45,8 @@ def queue_due() -> int:
 
 def poll(bot_id: int) -> None:
     """Ask once for what is new. Does nothing when somebody else does, or nobody should."""
-    connection = _wanted().select_related("bot__space", "bot__connection").filter(bot=bot_id).first()
+    found = _wanted().select_related("bot__space", "bot__connection").filter(bot=bot_id)
+    connection = found.first()
     if connection is None:
         return
     taken = _free(Connection.objects.filter(pk=connection.pk, fence=connection.fence)).update(
@@ -71,7 +71,7 @@ def poll(bot_id: int) -> None:
             attempts=0,
             generation=bot.generation,
             last_ok_at=timezone.now(),
-            **({"caught_up": count} if count else {}),
+            caught_up=count or connection.caught_up,
         )
     finally:
         Connection.objects.filter(pk=connection.pk, fence=connection.fence).update(
@@ -89,10 +89,9 @@ def _catch_up(connection: Connection, platform: Platform) -> int:
         count += len(batch.incoming)
         if not _store(connection, incoming=batch.incoming, cursor=batch.cursor):
             return count
-        with transaction.atomic():
-            Connection.objects.filter(pk=connection.pk, fence=connection.fence).update(
-                lease_until=Now() + LEASE
-            )
+        Connection.objects.filter(pk=connection.pk, fence=connection.fence).update(
+            lease_until=Now() + LEASE
+        )
     return count
 
 
@@ -110,9 +109,10 @@ def _store(connection: Connection, **what: object) -> bool:
 
 def _failed(connection: Connection, error: PlatformError | Misconfigured, wait: float) -> float:
     """Write down why; returns the seconds until the next try."""
-    if states.is_refusal(error):
+    options = clients.options(connection.bot)
+    if isinstance(error, CredentialsRefused | Misconfigured):
         states.refuse(connection.bot, error)
-        return wait
+        return max(wait, options["reconnect_longest_seconds"])
     failures = connection.attempts + 1
     states.move(
         connection,
@@ -124,7 +124,6 @@ def _failed(connection: Connection, error: PlatformError | Misconfigured, wait: 
     )
     if isinstance(error, RateLimited):
         return max(wait, error.retry_after)
-    options = clients.options(connection.bot)
     return max(
         wait,
         backoff.delay(

@@ -87,6 +87,10 @@ class Reader:
     def start(self) -> None:
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
     def stop(self, timeout: float) -> bool:
         """End all readings silently and close their streams. False when the thread is still held
         up after `timeout` seconds, say by an `on_incoming` that blocks. May be called again."""

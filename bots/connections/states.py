@@ -16,13 +16,18 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from bots.models import Bot, Connection, Event, Receive, State
-from spaces.platforms.errors import CredentialsRefused, Misconfigured, PlatformError
+from spaces.platforms.errors import CredentialsRefused, Misconfigured
 from spaces.platforms.messages import Kind
 
-# States that only a change of the settings ends.
-REFUSED = (State.BAD_CREDENTIALS, State.MISCONFIGURED)
 # States that somebody must be working on for them to be true.
-HELD = (State.STARTING, State.CATCHING_UP, State.LIVE, State.RECONNECTING, State.STALE)
+HELD = (
+    State.STARTING,
+    State.CATCHING_UP,
+    State.LIVE,
+    State.RECONNECTING,
+    State.STALE,
+    State.MISCONFIGURED,
+)
 POLL_OVERDUE = timedelta(seconds=60)
 
 
@@ -71,9 +76,12 @@ def move(
     return True
 
 
-def refuse(bot: Bot, error: PlatformError | Misconfigured) -> None:
-    """The platform refused the bot, or its settings cannot work: wait for somebody to change
-    them. Nobody tries again with the same ones."""
+def refuse(bot: Bot, error: CredentialsRefused | Misconfigured) -> None:
+    """The platform does not let the bot in, or its settings cannot work.
+
+    Refused credentials are not tried again until they are changed: accounts get locked. Wrong
+    settings are tried again, slowly, because it may have been the other side that was wrong.
+    """
     to = State.BAD_CREDENTIALS if isinstance(error, CredentialsRefused) else State.MISCONFIGURED
     move(
         bot.connection,
@@ -85,14 +93,16 @@ def refuse(bot: Bot, error: PlatformError | Misconfigured) -> None:
     )
 
 
-def is_refusal(error: Exception) -> bool:
-    return isinstance(error, CredentialsRefused | Misconfigured)
-
-
 def startable() -> Q:
     """Connections that have a reason to be tried: switched on, and not refused as they stand."""
-    refused = Q(state__in=REFUSED) & Q(generation=F("bot__generation"))
+    refused = Q(state=State.BAD_CREDENTIALS, generation=F("bot__generation"))
     return Q(bot__enabled=True) & ~refused
+
+
+def is_refused(bot: Bot) -> bool:
+    """Whether the platform refused the credentials that the bot still has."""
+    connection = bot.connection
+    return connection.state == State.BAD_CREDENTIALS and connection.generation == bot.generation
 
 
 def shown(bot: Bot) -> Shown:
@@ -106,7 +116,7 @@ def shown(bot: Bot) -> Shown:
             reason="The bot is switched off.",
             next_step="Press Start.",
         )
-    if connection.state in REFUSED and connection.generation == bot.generation:
+    if is_refused(bot):
         return _as_written(connection)
     if bot.receive == Receive.OFF:
         return Shown(

@@ -3,7 +3,7 @@
 One per process that may hold connections. Every tick it renews what it holds, lets go of what is
 no longer wanted or was changed, and claims what nobody holds, up to its limit and its fair share.
 It works while the broker is down. Opening is blocking work and runs in a small pool, a few at a
-time per host; reading is one thread (`bots.connections.reader`); storing is one more (`bots.inbox`).
+time per host; reading is one thread (`bots.connections.reader`), storing one more (`bots.inbox`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,12 @@ from bots.inbox import Inbox, Received
 from bots.models import Bot, Connection, Receive, State
 from bots.processes import own_name
 from spaces.platforms.contract import Platform
-from spaces.platforms.errors import PlatformError, RateLimited
+from spaces.platforms.errors import (
+    CredentialsRefused,
+    Misconfigured,
+    PlatformError,
+    RateLimited,
+)
 from spaces.platforms.messages import Cursor, Incoming
 
 log = logging.getLogger(__name__)
@@ -149,7 +154,7 @@ class Supervisor:
                 self._let_go(one, State.OFF)
             elif generation != one.generation:
                 self._let_go(one, State.STARTING, "The settings were changed.")
-            elif state in states.REFUSED:
+            elif state == State.BAD_CREDENTIALS:
                 self._drop(one)
                 self._release(one)
 
@@ -190,7 +195,7 @@ class Supervisor:
         return min(self.limit, share) - len(self._held)
 
     def _hand_over(self, surplus: int) -> None:
-        """Give what is above our share to a process that joined; a few each tick, not all at once."""
+        """Give what is above our share to a process that joined; only a few each tick."""
         for one in list(self._held.values())[: min(surplus, OPENERS)]:
             self._let_go(one, State.STARTING, "Handed over to another process.")
 
@@ -321,9 +326,7 @@ class Supervisor:
         count = 0
         for batch in platform.catch_up(cursor):
             count += len(batch.incoming)
-            self._inbox.put(
-                self._received(one, batch.incoming, cursor=batch.cursor, catch_up=True)
-            )
+            self._inbox.put(self._received(one, batch.incoming, cursor=batch.cursor, catch_up=True))
         return count
 
     def _receiver(self, one: Held) -> Callable[[list[Incoming]], None]:
@@ -377,24 +380,27 @@ class Supervisor:
             one.failures += 1
             one.retry_at = time.monotonic() + _delay(one, error)
         self._close(one)
-        row = Connection(pk=one.id, bot_id=one.bot_id)
-        if states.is_refusal(error):
-            bot = Bot.objects.select_related("connection").get(pk=one.bot_id)
-            bot.generation = one.generation  # what was refused are the settings we connected with
-            states.refuse(bot, error)  # type: ignore[arg-type]  # is_refusal told
-            self._drop(one)
-            self._release(one)
+        if isinstance(error, CredentialsRefused | Misconfigured):
+            self._settle_refused(one, error)
             return
         if not isinstance(error, PlatformError):
             log.error("connection %s failed", one.id, exc_info=error)
         states.move(
-            row,
+            Connection(pk=one.id, bot_id=one.bot_id),
             State.STALE if isinstance(error, Stale) else State.RECONNECTING,
             fence=one.fence,
             reason=error.detail if isinstance(error, PlatformError) else _internal(error),
             next_step="Nothing to do: it reconnects by itself.",
             attempts=one.failures,
         )
+
+    def _settle_refused(self, one: Held, error: CredentialsRefused | Misconfigured) -> None:
+        bot = Bot.objects.select_related("connection").get(pk=one.bot_id)
+        bot.generation = one.generation  # what was refused are the settings we connected with
+        states.refuse(bot, error)
+        if isinstance(error, CredentialsRefused):
+            self._drop(one)
+            self._release(one)
 
     def _shut_down(self) -> None:
         with self._lock:
@@ -425,6 +431,8 @@ def release_all() -> None:
 def _delay(one: Held, error: Exception) -> float:
     if isinstance(error, RateLimited):
         return error.retry_after
+    if isinstance(error, Misconfigured):
+        return one.longest_delay
     return backoff.delay(one.failures, first=one.first_delay, longest=one.longest_delay)
 
 

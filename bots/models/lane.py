@@ -84,6 +84,8 @@ class Work(models.Model):
 
     # Set by `bots.lanes.begin`: it was running already, and nobody wrote down how it ended.
     interrupted = False
+    # Annotated by `bots.lanes.begin`: its time has come.
+    due: bool
 
     class Meta:
         abstract = True

@@ -75,13 +75,14 @@ class Heard:
             return self.ends[0]
 
 
-def read(reader, server, key=1, *, heartbeat_seconds=30.0, **changes):
+def read(reader, server, key=1, *, path="", heartbeat_seconds=30.0, **changes):
     """Let the reader read a new stream; returns what is heard on it, and the server's end."""
-    stream = WebSocketStream(server.url(f"/{key}"), heartbeat_seconds=heartbeat_seconds)
+    path = path or f"/{key}"
+    stream = WebSocketStream(server.url(path), heartbeat_seconds=heartbeat_seconds)
     heard = Heard()
     how = {"decode": decode, "on_incoming": heard.on_incoming, "on_end": heard.on_end} | changes
     reader.add(Reading(key=key, stream=stream, platform="test", **how))
-    return heard, server.peer(f"/{key}")
+    return heard, server.peer(path)
 
 
 def until(condition):
@@ -253,7 +254,7 @@ def test_a_key_can_be_read_again_from_the_end_of_its_stream(reader, server):
     again = []
 
     def on_end(reason):
-        again.append(read(reader, server, 1))
+        again.append(read(reader, server, 1, path="/again"))
 
     _, peer = read(reader, server, 1, on_end=on_end)
     peer.drop()

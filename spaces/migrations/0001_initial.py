@@ -7,252 +7,539 @@ import spaces.platforms.messages
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='LocalAccount',
+            name="LocalAccount",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('username', models.CharField(max_length=100)),
-                ('name', models.CharField(blank=True, max_length=200)),
-                ('email', models.CharField(blank=True, max_length=254)),
-                ('is_bot', models.BooleanField()),
-                ('password_hash', models.CharField(blank=True, max_length=200)),
-                ('presence', models.CharField(choices=[('online', 'online'), ('away', 'away'), ('dnd', 'dnd'), ('offline', 'offline')], default=spaces.platforms.messages.Presence['OFFLINE'], max_length=10)),
-                ('presence_text', models.CharField(blank=True, max_length=200)),
-                ('read_receipts', models.BooleanField(default=True)),
-                ('created_at', models.DateTimeField()),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("username", models.CharField(max_length=100)),
+                ("name", models.CharField(blank=True, max_length=200)),
+                ("email", models.CharField(blank=True, max_length=254)),
+                ("is_bot", models.BooleanField()),
+                ("password_hash", models.CharField(blank=True, max_length=200)),
+                (
+                    "presence",
+                    models.CharField(
+                        choices=[
+                            ("online", "online"),
+                            ("away", "away"),
+                            ("dnd", "dnd"),
+                            ("offline", "offline"),
+                        ],
+                        default=spaces.platforms.messages.Presence["OFFLINE"],
+                        max_length=10,
+                    ),
+                ),
+                ("presence_text", models.CharField(blank=True, max_length=200)),
+                ("read_receipts", models.BooleanField(default=True)),
+                ("created_at", models.DateTimeField()),
             ],
         ),
         migrations.CreateModel(
-            name='Space',
+            name="Space",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.SlugField(help_text='Short name used by the API and in logs. Cannot be changed later.', unique=True)),
-                ('name', models.CharField(max_length=100)),
-                ('platform', models.CharField(max_length=50)),
-                ('url', models.URLField(blank=True, help_text='Address of the server, with http:// or https://.', max_length=500, verbose_name='URL')),
-                ('options', models.JSONField(blank=True, default=dict)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "slug",
+                    models.SlugField(
+                        help_text="Short name used by the API and in logs. Cannot be changed later.",
+                        unique=True,
+                    ),
+                ),
+                ("name", models.CharField(max_length=100)),
+                ("platform", models.CharField(max_length=50)),
+                (
+                    "url",
+                    models.URLField(
+                        blank=True,
+                        help_text="Address of the server, with http:// or https://.",
+                        max_length=500,
+                        verbose_name="URL",
+                    ),
+                ),
+                ("options", models.JSONField(blank=True, default=dict)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='LocalClock',
+            name="LocalClock",
             fields=[
-                ('space', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='local_clock', serialize=False, to='spaces.space')),
-                ('seq', models.BigIntegerField(default=0)),
-                ('pruned_seq', models.BigIntegerField(default=0)),
-                ('pruned_at', models.DateTimeField(null=True)),
+                (
+                    "space",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="local_clock",
+                        serialize=False,
+                        to="spaces.space",
+                    ),
+                ),
+                ("seq", models.BigIntegerField(default=0)),
+                ("pruned_seq", models.BigIntegerField(default=0)),
+                ("pruned_at", models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
-            name='Channel',
+            name="Channel",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('remote_id', models.CharField(max_length=255)),
-                ('kind', models.CharField(choices=[('public', 'public'), ('private', 'private'), ('group', 'group'), ('direct', 'direct')], max_length=10)),
-                ('name', models.CharField(blank=True, max_length=255)),
-                ('title', models.CharField(blank=True, max_length=255)),
-                ('topic', models.TextField(blank=True)),
-                ('archived', models.BooleanField(default=False)),
-                ('synced_at', models.DateTimeField(blank=True, null=True)),
-                ('space', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='channels', to='spaces.space')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("remote_id", models.CharField(max_length=255)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("public", "public"),
+                            ("private", "private"),
+                            ("group", "group"),
+                            ("direct", "direct"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("name", models.CharField(blank=True, max_length=255)),
+                ("title", models.CharField(blank=True, max_length=255)),
+                ("topic", models.TextField(blank=True)),
+                ("archived", models.BooleanField(default=False)),
+                ("synced_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "space",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="channels",
+                        to="spaces.space",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['name', 'pk'],
+                "ordering": ["name", "pk"],
             },
         ),
         migrations.CreateModel(
-            name='LocalMessage',
+            name="LocalMessage",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('seq', models.BigIntegerField()),
-                ('text', models.TextField(blank=True)),
-                ('card', models.JSONField(null=True)),
-                ('key', models.CharField(blank=True, max_length=255)),
-                ('posted_at', models.DateTimeField()),
-                ('edited_at', models.DateTimeField(null=True)),
-                ('deleted_at', models.DateTimeField(null=True)),
-                ('author', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='spaces.localaccount')),
-                ('thread', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='spaces.localmessage')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("seq", models.BigIntegerField()),
+                ("text", models.TextField(blank=True)),
+                ("card", models.JSONField(null=True)),
+                ("key", models.CharField(blank=True, max_length=255)),
+                ("posted_at", models.DateTimeField()),
+                ("edited_at", models.DateTimeField(null=True)),
+                ("deleted_at", models.DateTimeField(null=True)),
+                (
+                    "author",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="spaces.localaccount",
+                    ),
+                ),
+                (
+                    "thread",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="spaces.localmessage",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='LocalFile',
+            name="LocalFile",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=255)),
-                ('content_type', models.CharField(max_length=255)),
-                ('size', models.PositiveIntegerField()),
-                ('content', models.BinaryField()),
-                ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='files', to='spaces.localmessage')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=255)),
+                ("content_type", models.CharField(max_length=255)),
+                ("size", models.PositiveIntegerField()),
+                ("content", models.BinaryField()),
+                (
+                    "message",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="files",
+                        to="spaces.localmessage",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='LocalReaction',
+            name="LocalReaction",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=100)),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='spaces.localaccount')),
-                ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reactions', to='spaces.localmessage')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=100)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="spaces.localaccount",
+                    ),
+                ),
+                (
+                    "message",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="reactions",
+                        to="spaces.localmessage",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='LocalRoom',
+            name="LocalRoom",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('public', 'public'), ('private', 'private'), ('group', 'group'), ('direct', 'direct')], max_length=10)),
-                ('name', models.CharField(blank=True, max_length=100)),
-                ('title', models.CharField(blank=True, max_length=200)),
-                ('topic', models.TextField(blank=True)),
-                ('key', models.CharField(blank=True, max_length=255)),
-                ('pair_key', models.CharField(blank=True, max_length=50)),
-                ('created_at', models.DateTimeField()),
-                ('archived_at', models.DateTimeField(null=True)),
-                ('creator', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='spaces.localaccount')),
-                ('space', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='spaces.space')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("public", "public"),
+                            ("private", "private"),
+                            ("group", "group"),
+                            ("direct", "direct"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("name", models.CharField(blank=True, max_length=100)),
+                ("title", models.CharField(blank=True, max_length=200)),
+                ("topic", models.TextField(blank=True)),
+                ("key", models.CharField(blank=True, max_length=255)),
+                ("pair_key", models.CharField(blank=True, max_length=50)),
+                ("created_at", models.DateTimeField()),
+                ("archived_at", models.DateTimeField(null=True)),
+                (
+                    "creator",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="spaces.localaccount",
+                    ),
+                ),
+                (
+                    "space",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="spaces.space",
+                    ),
+                ),
             ],
         ),
         migrations.AddField(
-            model_name='localmessage',
-            name='room',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='spaces.localroom'),
+            model_name="localmessage",
+            name="room",
+            field=models.ForeignKey(
+                db_index=False,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="messages",
+                to="spaces.localroom",
+            ),
         ),
         migrations.CreateModel(
-            name='LocalMember',
+            name="LocalMember",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('role', models.CharField(choices=[('member', 'member'), ('moderator', 'moderator')], default=spaces.platforms.messages.Role['MEMBER'], max_length=10)),
-                ('joined_at', models.DateTimeField()),
-                ('joined_seq', models.BigIntegerField()),
-                ('left_seq', models.BigIntegerField(null=True)),
-                ('read_message_id', models.BigIntegerField(default=0)),
-                ('account', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='spaces.localaccount')),
-                ('room', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='members', to='spaces.localroom')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[("member", "member"), ("moderator", "moderator")],
+                        default=spaces.platforms.messages.Role["MEMBER"],
+                        max_length=10,
+                    ),
+                ),
+                ("joined_at", models.DateTimeField()),
+                ("joined_seq", models.BigIntegerField()),
+                ("left_seq", models.BigIntegerField(null=True)),
+                ("read_message_id", models.BigIntegerField(default=0)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="spaces.localaccount",
+                    ),
+                ),
+                (
+                    "room",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="members",
+                        to="spaces.localroom",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='LocalEvent',
+            name="LocalEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('seq', models.BigIntegerField()),
-                ('kind', models.CharField(max_length=40)),
-                ('payload', models.JSONField()),
-                ('at', models.DateTimeField()),
-                ('actor', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='spaces.localaccount')),
-                ('space', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='spaces.space')),
-                ('room', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='spaces.localroom')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("seq", models.BigIntegerField()),
+                ("kind", models.CharField(max_length=40)),
+                ("payload", models.JSONField()),
+                ("at", models.DateTimeField()),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="spaces.localaccount",
+                    ),
+                ),
+                (
+                    "space",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="spaces.space",
+                    ),
+                ),
+                (
+                    "room",
+                    models.ForeignKey(
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="spaces.localroom",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Person',
+            name="Person",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('remote_id', models.CharField(max_length=255)),
-                ('username', models.CharField(blank=True, max_length=255)),
-                ('name', models.CharField(blank=True, max_length=255)),
-                ('email', models.CharField(blank=True, max_length=255)),
-                ('is_bot', models.BooleanField(default=False)),
-                ('seen_at', models.DateTimeField(auto_now=True)),
-                ('space', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='people', to='spaces.space')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("remote_id", models.CharField(max_length=255)),
+                ("username", models.CharField(blank=True, max_length=255)),
+                ("name", models.CharField(blank=True, max_length=255)),
+                ("email", models.CharField(blank=True, max_length=255)),
+                ("is_bot", models.BooleanField(default=False)),
+                ("seen_at", models.DateTimeField(auto_now=True)),
+                (
+                    "space",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="people",
+                        to="spaces.space",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'people',
-                'ordering': ['username', 'pk'],
+                "verbose_name_plural": "people",
+                "ordering": ["username", "pk"],
             },
         ),
         migrations.CreateModel(
-            name='Participant',
+            name="Participant",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('role', models.CharField(choices=[('member', 'member'), ('moderator', 'moderator')], default=spaces.platforms.messages.Role['MEMBER'], max_length=10)),
-                ('joined_at', models.DateTimeField(blank=True, null=True)),
-                ('channel', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='participants', to='spaces.channel')),
-                ('person', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='participations', to='spaces.person')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[("member", "member"), ("moderator", "moderator")],
+                        default=spaces.platforms.messages.Role["MEMBER"],
+                        max_length=10,
+                    ),
+                ),
+                ("joined_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "channel",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="participants",
+                        to="spaces.channel",
+                    ),
+                ),
+                (
+                    "person",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="participations",
+                        to="spaces.person",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['pk'],
+                "ordering": ["pk"],
             },
         ),
         migrations.AddField(
-            model_name='localaccount',
-            name='clock',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='accounts', to='spaces.localclock'),
+            model_name="localaccount",
+            name="clock",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="accounts",
+                to="spaces.localclock",
+            ),
         ),
         migrations.AddIndex(
-            model_name='channel',
-            index=models.Index(fields=['space', 'name'], name='channel_by_name'),
+            model_name="channel",
+            index=models.Index(fields=["space", "name"], name="channel_by_name"),
         ),
         migrations.AddConstraint(
-            model_name='channel',
-            constraint=models.UniqueConstraint(fields=('space', 'remote_id'), name='channel_once_per_space'),
+            model_name="channel",
+            constraint=models.UniqueConstraint(
+                fields=("space", "remote_id"), name="channel_once_per_space"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='localreaction',
-            constraint=models.UniqueConstraint(fields=('message', 'account', 'name'), name='local_reaction_once'),
+            model_name="localreaction",
+            constraint=models.UniqueConstraint(
+                fields=("message", "account", "name"), name="local_reaction_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='localroom',
-            constraint=models.UniqueConstraint(condition=models.Q(('archived_at', None), models.Q(('name', ''), _negated=True)), fields=('space', 'name'), name='local_room_name_once_per_space'),
+            model_name="localroom",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("archived_at", None), models.Q(("name", ""), _negated=True)),
+                fields=("space", "name"),
+                name="local_room_name_once_per_space",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='localroom',
-            constraint=models.UniqueConstraint(condition=models.Q(('key', ''), _negated=True), fields=('creator', 'key'), name='local_room_created_once'),
+            model_name="localroom",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("key", ""), _negated=True),
+                fields=("creator", "key"),
+                name="local_room_created_once",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='localroom',
-            constraint=models.UniqueConstraint(condition=models.Q(('pair_key', ''), _negated=True), fields=('pair_key',), name='local_direct_room_once'),
+            model_name="localroom",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("pair_key", ""), _negated=True),
+                fields=("pair_key",),
+                name="local_direct_room_once",
+            ),
         ),
         migrations.AddIndex(
-            model_name='localmessage',
-            index=models.Index(fields=['room', 'id'], name='local_message_history'),
+            model_name="localmessage",
+            index=models.Index(fields=["room", "id"], name="local_message_history"),
         ),
         migrations.AddConstraint(
-            model_name='localmessage',
-            constraint=models.UniqueConstraint(condition=models.Q(('key', ''), _negated=True), fields=('author', 'key'), name='local_message_posted_once'),
+            model_name="localmessage",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("key", ""), _negated=True),
+                fields=("author", "key"),
+                name="local_message_posted_once",
+            ),
         ),
         migrations.AddIndex(
-            model_name='localmember',
-            index=models.Index(fields=['account', 'room', 'joined_seq'], name='local_member_stays'),
+            model_name="localmember",
+            index=models.Index(fields=["account", "room", "joined_seq"], name="local_member_stays"),
         ),
         migrations.AddConstraint(
-            model_name='localmember',
-            constraint=models.UniqueConstraint(condition=models.Q(('left_seq', None)), fields=('room', 'account'), name='local_member_once_per_room'),
+            model_name="localmember",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("left_seq", None)),
+                fields=("room", "account"),
+                name="local_member_once_per_room",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='localevent',
-            constraint=models.UniqueConstraint(fields=('space', 'seq'), name='local_event_numbered_once'),
+            model_name="localevent",
+            constraint=models.UniqueConstraint(
+                fields=("space", "seq"), name="local_event_numbered_once"
+            ),
         ),
         migrations.AddIndex(
-            model_name='person',
-            index=models.Index(fields=['space', 'username'], name='person_by_username'),
+            model_name="person",
+            index=models.Index(fields=["space", "username"], name="person_by_username"),
         ),
         migrations.AddIndex(
-            model_name='person',
-            index=models.Index(fields=['space', 'email'], name='person_by_email'),
+            model_name="person",
+            index=models.Index(fields=["space", "email"], name="person_by_email"),
         ),
         migrations.AddConstraint(
-            model_name='person',
-            constraint=models.UniqueConstraint(fields=('space', 'remote_id'), name='person_once_per_space'),
+            model_name="person",
+            constraint=models.UniqueConstraint(
+                fields=("space", "remote_id"), name="person_once_per_space"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='participant',
-            constraint=models.UniqueConstraint(fields=('channel', 'person'), name='participant_once_per_channel'),
+            model_name="participant",
+            constraint=models.UniqueConstraint(
+                fields=("channel", "person"), name="participant_once_per_channel"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='localaccount',
-            constraint=models.UniqueConstraint(fields=('clock', 'username'), name='local_username_once_per_space'),
+            model_name="localaccount",
+            constraint=models.UniqueConstraint(
+                fields=("clock", "username"), name="local_username_once_per_space"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='localaccount',
-            constraint=models.UniqueConstraint(condition=models.Q(('email', ''), _negated=True), fields=('clock', 'email'), name='local_email_once_per_space'),
+            model_name="localaccount",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("email", ""), _negated=True),
+                fields=("clock", "email"),
+                name="local_email_once_per_space",
+            ),
         ),
     ]

@@ -122,7 +122,7 @@ class WebSocketServer:
         return f"{'wss' if self._tls else 'ws'}://127.0.0.1:{self.port}{path}"
 
     def peer(self, path: str = "/") -> Peer:
-        """The newest connection to this path, as soon as there is one."""
+        """The connection to this path, as soon as there is one: a path is for one connection."""
         with self._changed:
             if not self._changed.wait_for(lambda: path in self._peers, TIMEOUT):
                 raise TimeoutError(f"nobody connected to {path}")

@@ -38,7 +38,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         os.umask(0o077)  # database, keys and files are for the user we run as
         stop = _stop_on_signals()
-        lock = _lock_data()
+        _lock_data()  # the system lets go of it when the process ends
         listening = _listen(settings.BOTADMIN_BIND, settings.BOTADMIN_PORT)
         call_command("migrate", interactive=False, verbosity=0)
         if not settings.DATABASE_IS_SERVER:
@@ -58,26 +58,34 @@ class Command(BaseCommand):
         ]
         if stop.is_set():
             _exit(EXIT_STOPPED)
-        for part in reversed(parts):
-            part.start()
-        worker.wait_until_ready(WORKER_READY_SECONDS)
-        self._greet(access)
+        _exit(self._run(parts, worker, access, stop))
 
-        ended = _watch(parts, stop)
-        if ended is None:
-            self._say("Stopping. Ctrl-C again stops at once.")
-        else:
-            log.critical("The %s ended by itself, so everything stops.", ended.name)
+    def _run(
+        self, parts: Sequence[Part], worker: Worker, access: Access, stop: threading.Event
+    ) -> int:
+        """Start, watch and stop; the exit code."""
+        code = EXIT_DIED
+        try:
+            for part in reversed(parts):
+                part.start()
+            worker.wait_until_ready(WORKER_READY_SECONDS)
+            if _ended(parts) is None:
+                self._greet(access)
+            ended = _watch(parts, stop)
+            if ended is None:
+                code = EXIT_STOPPED
+                self._say("Stopping. Ctrl-C again stops at once.")
+            else:
+                log.critical("The %s ended by itself, so everything stops.", ended.name)
+        except Exception:
+            # The outermost frame of the process. Other threads run on: without us nobody watches.
+            log.exception("Watching failed, so everything stops.")
         _stop(parts)
-        lock.release()
-        _exit(EXIT_STOPPED if ended is None else EXIT_DIED)
+        return code
 
     def _greet(self, access: Access) -> None:
-        host = (
-            f"[{settings.BOTADMIN_BIND}]"
-            if ":" in settings.BOTADMIN_BIND
-            else settings.BOTADMIN_BIND
-        )
+        bind = settings.BOTADMIN_BIND
+        host = f"[{bind}]" if ":" in bind else bind
         changed = "(not the one of the first start any more)"
         self._say(
             f"botadmin {settings.VERSION} runs. Ctrl-C stops it.\n"
@@ -108,7 +116,7 @@ def _stop_on_signals() -> threading.Event:
     return stop
 
 
-def _lock_data() -> Lock:
+def _lock_data() -> None:
     # Beside a SQLite file it proves more: that no other run writes to that file, whatever its
     # data directory.
     database = settings.DATABASES["default"]["NAME"]
@@ -121,7 +129,6 @@ def _lock_data() -> Lock:
             f"botadmin runs already: {error}. Stop it first, or give this one data of its own"
             " with BOTADMIN_DATA_DIR (and another BOTADMIN_PORT)."
         ) from error
-    return lock
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -152,11 +159,13 @@ def _web(listening: socket.socket) -> Web:
 
 def _watch(parts: Sequence[Part], stop: threading.Event) -> Part | None:
     """Wait until we are told to stop, or a part ended by itself: that one."""
-    while not stop.wait(WATCH_SECONDS):
-        for part in parts:
-            if not part.alive:
-                return part
-    return None
+    while (ended := _ended(parts)) is None and not stop.wait(WATCH_SECONDS):
+        pass
+    return ended
+
+
+def _ended(parts: Sequence[Part]) -> Part | None:
+    return next((part for part in parts if not part.alive), None)
 
 
 def _stop(parts: Sequence[Part]) -> None:

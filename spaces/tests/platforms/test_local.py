@@ -670,7 +670,7 @@ def test_streams_of_a_hub_that_died_say_so_and_the_next_one_gets_a_new_hub(space
 def write_by_hand(*, seq: int, like: ChannelInfo, payload) -> None:
     """An event as another process stores it: no commit hook of this one wakes the hub."""
     event = LocalEvent.objects.filter(room__pk=like.id).latest("seq")
-    event.pk, event.seq, event.payload = None, seq, payload  # type: ignore[assignment]
+    event.pk, event.seq, event.payload = None, seq, payload
     with transaction.atomic():
         event.save(force_insert=True)
         LocalClock.objects.filter(space=event.space_id).update(seq=seq)

@@ -63,7 +63,7 @@ def wait_readable(stream):
 
 def receive(stream, count):
     """As many messages, read the way the reader does: only when the selector says so."""
-    messages = []
+    messages: list[bytes] = []
     while len(messages) < count:
         wait_readable(stream)
         messages += stream.receive()
@@ -153,7 +153,7 @@ def test_receiving_takes_a_bounded_amount_and_leaves_the_rest_to_the_selector(se
     ):
         sending = threading.Thread(target=peer.send_many, args=[["x" * 1_000] * 5_000])
         sending.start()
-        taken = []
+        taken: list[int] = []
         while sum(taken) < 5_000:
             taken.append(len(receive(stream, 1)))
         sending.join()

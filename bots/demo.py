@@ -1,0 +1,68 @@
+"""The demo: a local space with two channels, some people, and a bot that answers them."""
+
+from __future__ import annotations
+
+import secrets
+
+from bots import clients, lifecycle
+from bots.models import Bot
+from spaces.models import Space
+from spaces.platforms import local
+from spaces.platforms.messages import (
+    Card,
+    ChannelKind,
+    NewChannel,
+    Outgoing,
+    PersonRef,
+)
+
+PEOPLE = (
+    ("alice", "Alice Archer", "alice@example.com"),
+    ("bob", "Bob Baker", "bob@example.com"),
+    ("carla", "Carla Cooper", "carla@example.com"),
+)
+CHANNELS = (
+    ("lobby", "Lobby", "Say something, and echo repeats it."),
+    ("ops", "Operations", "Deployments and what went wrong with them."),
+)
+TALK = (
+    ("alice", "lobby", "Good morning! Is this the place where the bots live?"),
+    ("bob", "lobby", "It is. *echo* repeats what we say, once it is connected."),
+    ("carla", "ops", "Release 2.4 goes out at noon."),
+)
+STATUS = Card(
+    title="Release 2.4",
+    body="Everything is **green**.",
+    color="#2e7d32",
+    fields=(("Version", "2.4.0"), ("Owner", "Carla")),
+)
+
+
+def seed() -> Bot:
+    """Make the demo; to be called once, on an empty database."""
+    space = Space(slug="local", name="Local space", platform="local")
+    space.full_clean()
+    space.save()
+    people = {name: local.person(space.slug, name, full, mail) for name, full, mail in PEOPLE}
+    bot = Bot(slug="echo", name="Echo", space=space, handlers=["echo"])
+    bot.full_clean()
+    lifecycle.create(bot, requested_by="demo")
+    lifecycle.set_credentials(bot, {"secret": secrets.token_urlsafe(24)}, user=None)
+    with clients.borrow(bot):  # the account comes to be with its first login
+        pass
+    rooms = {}
+    for name, title, topic in CHANNELS:
+        new = NewChannel(
+            key=f"demo-{name}",
+            kind=ChannelKind.PUBLIC,
+            name=name,
+            title=title,
+            topic=topic,
+            people=tuple(PersonRef(username=n) for n in (*people, bot.slug)),
+        )
+        info, _ = people["alice"].create_channel(new)
+        rooms[name] = info.id
+    for number, (author, room, text) in enumerate(TALK):
+        people[author].post_message(Outgoing(key=f"demo-{number}", channel=rooms[room], text=text))
+    people["carla"].post_message(Outgoing(key="demo-card", channel=rooms["ops"], card=STATUS))
+    return bot
