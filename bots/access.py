@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from bots.models import ApiToken, Bot, Scope
 from bots.models.token import digest
-from spaces.models import Space
+from spaces.models import Channel, Participant, Person, Space
 
 # What a person needs for each scope.
 PERMISSIONS = {
@@ -87,6 +87,26 @@ def spaces(actor: Actor) -> QuerySet[Space]:
     if actor.sees_all:
         return Space.objects.all()
     return Space.objects.filter(pk__in=bots(actor).values("space"))
+
+
+def channels(actor: Actor) -> QuerySet[Channel]:
+    """The channels this actor may see: those their bots take part in, or all."""
+    if actor.sees_all:
+        return Channel.objects.all()
+    mine = bots(actor).exclude(person=None).values("person")
+    return Channel.objects.filter(
+        Exists(Participant.objects.filter(channel=OuterRef("pk"), person__in=mine))
+    )
+
+
+def people(actor: Actor) -> QuerySet[Person]:
+    """The people this actor may see: those their bots share a channel with, or all."""
+    if actor.sees_all:
+        return Person.objects.all()
+    met = Participant.objects.filter(
+        person=OuterRef("pk"), channel__in=channels(actor).values("pk")
+    )
+    return Person.objects.filter(Exists(met))
 
 
 def give(actor: Actor, bot: Bot) -> None:

@@ -32,7 +32,7 @@ from django.utils import timezone
 from bots import backoff, idempotency, jobs, lanes, targets
 from bots.lanes import Claim
 from bots.models import Bot, Event, HandlerRun, Job, JobKind, LaneKind, WorkState
-from bots.refusals import Missing
+from bots.refusals import Conflict, Missing
 from spaces.models import Channel
 from spaces.platforms.messages import Card, Incoming, Kind
 
@@ -202,6 +202,17 @@ def _place(channels: dict[int, Channel], event: Event) -> str:
     if event.channel_id in channels:
         return f"channel:{channels[event.channel_id].remote_id}"
     return "bot"
+
+
+def retry(run: HandlerRun) -> None:
+    """Give a failed run its tries anew, at its old place. Raises `Conflict` for any other state."""
+    with transaction.atomic():
+        moved = HandlerRun.objects.filter(pk=run.pk, state=WorkState.FAILED).update(
+            state=WorkState.QUEUED, attempts=0, not_before=None, finished_at=None
+        )
+        if not moved:
+            raise Conflict(f"Handler run {run.pk} is {run.state}, not failed.")
+        lanes.put_again(run.lane_id)
 
 
 # Running ----------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
 from django.db.models.functions import Now
 
 from bots import lanes, targets
@@ -21,7 +20,6 @@ from bots.models import (
     Event,
     Job,
     JobKind,
-    Lane,
     LaneKind,
     Permission,
     Priority,
@@ -234,8 +232,7 @@ def _queue_again(job: Job) -> None:
             error_detail="",
             next_step="",
         )
-        Lane.objects.filter(pk=job.lane_id).update(wakeups=F("wakeups") + 1, due_at=Now())
-        transaction.on_commit(lambda: lanes.wake([job.lane_id]), robust=True)
+        lanes.put_again(job.lane_id)
 
 
 def _move(job: Job, to: WorkState, **changes: Any) -> None:

@@ -189,6 +189,12 @@ def resume(bot: Bot) -> None:
     )
 
 
+def put_again(lane_id: int) -> None:
+    """Make the lane due for work that was queued again in it. Must run in a transaction."""
+    Lane.objects.filter(pk=lane_id).update(wakeups=F("wakeups") + 1, due_at=Now())
+    transaction.on_commit(lambda: wake([lane_id]), robust=True)
+
+
 def release_all() -> None:
     """Forget all leases. Only for the start of an install whose single process is known dead."""
     Lane.objects.exclude(claimed_until=None).update(claimed_until=None, holder="", due_at=Now())

@@ -24,6 +24,9 @@ from spaces.platforms.contract import Ability
 from spaces.platforms.errors import CredentialsRefused, Misconfigured, PlatformError
 from spaces.platforms.messages import Finding, Identity
 
+# What a change of a bot may write: the rest of the row belongs to workers.
+_EDITED = [f.name for f in Bot._meta.concrete_fields if f.editable and not f.primary_key]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
@@ -48,7 +51,7 @@ def create(bot: Bot, *, requested_by: str) -> None:
 def changed(bot: Bot, *, requested_by: str) -> None:
     """Store changes of a bot; whoever holds it starts anew with them, and waiting jobs go on."""
     with transaction.atomic():
-        bot.save()
+        bot.save(update_fields=_EDITED)
         bot.renew()
         lanes.resume(bot)
         _look_around(bot, requested_by)
@@ -128,6 +131,15 @@ def check(bot: Bot) -> Checked:
     finally:
         platform.close()
     return Checked(identity=identity, findings=findings)
+
+
+def space_changed(space: Space) -> None:
+    """Store changes of a space, validated already; its bots start anew with them."""
+    with transaction.atomic():
+        space.save()
+        for bot in space.bots.all():
+            bot.renew()
+            lanes.resume(bot)
 
 
 def delete_space(space: Space) -> None:

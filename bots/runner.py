@@ -103,7 +103,7 @@ class _Batch:
     def run(self) -> None:
         try:
             while self.waiting and not self.claim.resting and not self.claim.turn_over:
-                if not self._paced():
+                if self.waiting[0].kind == JobKind.POST and not self._paced():
                     break
                 job = self.waiting.pop(0)
                 job.bot = self.bot

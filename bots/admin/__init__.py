@@ -1,0 +1,35 @@
+"""The admin: declarations over the core. An action is one call and one counted message.
+
+Spaces, channels and people have their pages here, too: who may see them follows from the bots
+that live there, and `spaces` knows of no bots.
+"""
+
+from bots.admin import (
+    accounts,
+    bot,
+    channel,
+    event,
+    handler_run,
+    job,
+    lane,
+    message,
+    person,
+    process,
+    space,
+    token,
+)
+
+__all__ = [
+    "accounts",
+    "bot",
+    "channel",
+    "event",
+    "handler_run",
+    "job",
+    "lane",
+    "message",
+    "person",
+    "process",
+    "space",
+    "token",
+]

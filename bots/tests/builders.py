@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from bots import clients, jobs, lanes, lifecycle, syncing
-from bots.models import ApiToken, Bot, Job, JobKind, Lane, Scope
+from bots.models import ApiToken, Bot, HandlerRun, Job, JobKind, Lane, Scope
 from spaces import sync
 from spaces.models import Channel, Space
 from spaces.platforms import local
@@ -120,3 +121,12 @@ def run_lanes() -> None:
         for lane_id in due:
             lanes.drain(lane_id)
     raise AssertionError("the lanes do not become empty")
+
+
+def let_time_pass() -> None:
+    """Make due what waits for a later time, as if that had come."""
+    now = timezone.now()
+    for model in (Job, HandlerRun):
+        model.objects.filter(not_before__gt=now).update(not_before=now)
+    Bot.objects.filter(limited_until__gt=now).update(limited_until=now)
+    Lane.objects.filter(due_at__gt=now).update(due_at=now)

@@ -1,0 +1,226 @@
+"""What all pages have in common: who sees what, buttons, and tables that grow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import URLPattern, path, reverse
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
+from unfold.paginator import InfinitePaginator
+
+from bots import access
+from bots.access import Actor
+from bots.models import Bot, Scope
+from bots.refusals import Refused
+from spaces.models import Channel, Person, Space
+
+VISIBLE: dict[type[Model], Callable[[Actor], QuerySet[Any]]] = {
+    Bot: access.bots,
+    Space: access.spaces,
+    Channel: access.channels,
+    Person: access.people,
+}
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """Who asks; the admin lets in nobody else. Raises `PermissionDenied` all the same."""
+    actor = access.from_user(request.user)
+    if actor is None:
+        raise PermissionDenied
+    return actor
+
+
+def has_scope(request: HttpRequest, scope: Scope) -> bool:
+    actor = access.from_user(request.user)
+    return actor is not None and scope in actor.scopes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Press:
+    """A button that does something at once: one call to the core with the row."""
+
+    label: str
+    icon: str
+    run: Callable[[HttpRequest, Any], str]  # returns what to tell, empty when it told itself
+    offered: Callable[[Any], bool] = lambda row: True
+    variant: str = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Button:
+    """A button as the templates show it; `why_not` is set when it cannot be pressed."""
+
+    label: str
+    icon: str
+    url: str
+    posts: bool
+    variant: str = "default"
+    why_not: str = ""
+    attrs: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        attrs = {"disabled": "disabled", "title": self.why_not} if self.why_not else {}
+        object.__setattr__(self, "attrs", attrs)
+
+
+class OperatorAdmin(ModelAdmin):
+    """Rows that belong to bots. What somebody may not see does not exist for them."""
+
+    presses: ClassVar[dict[str, Press]] = {}
+    empty_hint = ""  # what to do first when the list is empty
+    list_filter_submit = True
+    show_facets = None  # they would count the whole table
+    change_form_outer_before_template = "admin/bots/buttons.html"
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return has_scope(request, Scope.READ)
+
+    def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return has_scope(request, Scope.SEND)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = super().get_queryset(request)
+        actor = actor_of(request)
+        if self.model in VISIBLE:
+            return rows.filter(pk__in=VISIBLE[self.model](actor)) if not actor.sees_all else rows
+        return rows if actor.sees_all else rows.filter(bot__in=access.bots(actor))
+
+    # Buttons ------------------------------------------------------------------------------------
+
+    def get_urls(self) -> list[URLPattern]:
+        return [
+            path(
+                "<int:pk>/do/<slug:name>/",
+                self.admin_site.admin_view(self.press),
+                name=self._url_name("do"),
+            ),
+            *super().get_urls(),
+        ]
+
+    def press(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
+        """Do what a button says, and go back to the page it stands on."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        row = get_object_or_404(self.get_queryset(request), pk=pk)
+        button = self.presses.get(name)
+        if button is None or not self.has_operate_permission(request, row):
+            raise PermissionDenied
+        try:
+            told = button.run(request, row)
+        except Refused as refused:
+            messages.error(request, refused.detail)
+        else:
+            self.log_change(request, row, f"{button.label}.")
+            if told:
+                messages.success(request, told)
+        return redirect(self.url("change", row.pk))
+
+    def buttons(self, request: HttpRequest, row: Any) -> list[Button]:
+        if not self.has_operate_permission(request, row):
+            return []
+        return [
+            Button(
+                label=press.label,
+                icon=press.icon,
+                url=self.url("do", row.pk, name),
+                posts=True,
+                variant=press.variant,
+            )
+            for name, press in self.presses.items()
+            if press.offered(row)
+        ]
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        if row := kwargs.get("obj"):
+            context |= {"buttons": self.buttons(request, row), **self.beside(request, row)}
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def beside(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """What the page of a row shows around its fields."""
+        return {}
+
+    def url(self, name: str, *args: Any) -> str:
+        return reverse(f"admin:{self._url_name(name)}", args=args)
+
+    def _url_name(self, name: str) -> str:
+        return f"{self.opts.app_label}_{self.opts.model_name}_{name}"
+
+    # Many at once -------------------------------------------------------------------------------
+
+    def do_each(
+        self,
+        request: HttpRequest,
+        rows: QuerySet[Any],
+        call: Callable[[Any], object],
+        done: str,
+    ) -> None:
+        """Call the core for each row; count those that worked, name those that did not."""
+        refused: list[Refused] = []
+        count = 0
+        for row in rows:
+            try:
+                call(row)
+                count += 1
+            except Refused as error:
+                refused.append(error)
+        if count or not refused:
+            messages.success(request, f"{done}: {count}.")
+        for error in refused:
+            messages.warning(request, error.detail)
+
+
+class ReadOnlyAdmin(OperatorAdmin):
+    """Rows that the product writes and people read."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class GrowingAdmin(ReadOnlyAdmin):
+    """A table of any size: newest first, page by page, never counted or sorted as a whole."""
+
+    ordering = ["-pk"]
+    sortable_by: Sequence[str] = ()
+    paginator = InfinitePaginator
+    show_full_result_count = False
+    list_disable_select_all = True
+    list_per_page = 50
+
+
+class VisibleFilter(RelatedDropdownFilter):
+    """Choose among bots or spaces: those the actor may see."""
+
+    def field_choices(
+        self, field: Any, request: HttpRequest, model_admin: Any
+    ) -> list[tuple[Any, str]]:
+        visible = VISIBLE[field.related_model](actor_of(request))
+        return list(
+            field.get_choices(
+                include_blank=False, limit_choices_to={"pk__in": visible.values("pk")}
+            )
+        )
+
+
+STATE_FILTER = ("state", ChoicesDropdownFilter)
+KIND_FILTER = ("kind", ChoicesDropdownFilter)
+BOT_FILTER = ("bot", VisibleFilter)
+

@@ -1,0 +1,60 @@
+"""The sidebar: what somebody may see, in the order in which they need it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.db.models import Model
+from django.http import HttpRequest
+from django.urls import reverse
+
+from bots.models import ApiToken, Bot, Event, HandlerRun, Job, Lane, Message, Process
+from spaces.models import Channel, Person, Space
+
+# Title of the group → models with their icons.
+GROUPS: dict[str, tuple[tuple[type[Model], str], ...]] = {
+    "Operate": (
+        (Bot, "smart_toy"),
+        (Channel, "forum"),
+        (Message, "chat"),
+        (Job, "assignment"),
+        (Event, "bolt"),
+    ),
+    "Configure": (
+        (Space, "hub"),
+        (ApiToken, "key"),
+        (Person, "contacts"),
+        (User, "person"),
+        (Group, "group"),
+    ),
+    "System": (
+        (HandlerRun, "play_circle"),
+        (Lane, "format_list_numbered"),
+        (Process, "memory"),
+    ),
+}
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    groups = (
+        {"title": title, "separator": True, "items": _items(request, models)}
+        for title, models in GROUPS.items()
+    )
+    return [group for group in groups if group["items"]]
+
+
+def _items(
+    request: HttpRequest, models: tuple[tuple[type[Model], str], ...]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "title": str(meta.verbose_name_plural)[:1].upper() + str(meta.verbose_name_plural)[1:],
+            "icon": icon,
+            "link": reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist"),
+        }
+        for model, icon in models
+        for meta in [model._meta]
+        if admin.site.get_model_admin(model).has_module_permission(request)
+    ]
