@@ -207,6 +207,7 @@ INSTALLED_APPS = [
     "botadmin.apps.BotadminConfig",
 ]
 MIDDLEWARE = [
+    "bots.api.middleware.Problems",  # first: it answers for what breaks in all others
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -277,7 +278,13 @@ SPECTACULAR_SETTINGS = {
 
 # Admin
 
-UNFOLD = {"SITE_TITLE": "botadmin", "SITE_HEADER": "botadmin", "SITE_SYMBOL": "smart_toy"}
+UNFOLD = {
+    "SITE_TITLE": "botadmin",
+    "SITE_HEADER": "botadmin",
+    "SITE_SYMBOL": "smart_toy",
+    "SHOW_VIEW_ON_SITE": False,
+    "SIDEBAR": {"navigation": "bots.admin.navigation.sidebar"},
+}
 
 # Logging
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import mimetypes
 import socket
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path, PurePath
@@ -34,17 +36,30 @@ LARGEST_FETCH = 100 * 1024 * 1024  # bytes
 CHUNK = 64 * 1024
 
 
-def store(bot: Bot, name: str, content: IO[bytes], size: int) -> StoredFile:
-    """Keep what a client handed in; to be called in the transaction that stores the job."""
-    stored = StoredFile(
-        bot=bot,
-        name=safe_name(name),
-        content_type=mimetypes.guess_type(name)[0] or "application/octet-stream",
-        size=size,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handed:
+    """A file that a client handed in."""
+
+    name: str
+    content: IO[bytes]
+    size: int  # bytes
+
+
+def store(bot: Bot, handed: Sequence[Handed]) -> list[StoredFile]:
+    """Keep what a client handed in; to be called in the transaction that stores the jobs. One
+    query, however many."""
+    return StoredFile.objects.bulk_create(
+        [
+            StoredFile(
+                bot=bot,
+                name=safe_name(file.name),
+                content_type=mimetypes.guess_type(file.name)[0] or "application/octet-stream",
+                size=file.size,
+                content=DjangoFile(file.content, name=safe_name(file.name)),
+            )
+            for file in handed
+        ]
     )
-    stored.content.save(stored.name, DjangoFile(content), save=False)
-    stored.save()
-    return stored
 
 
 def safe_name(name: str) -> str:

@@ -7,22 +7,25 @@ fencing number: what a holder brings that lost its lease is left out, and it is 
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import math
 import queue
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from bots import handlers
-from bots.models import Connection, Direction, Event, Message
+from bots.models import Bot, Connection, Direction, Event, Message
 from spaces import sync
+from spaces.models import Channel
 from spaces.platforms.messages import (
     ChannelInfo,
     ChannelKind,
@@ -42,6 +45,10 @@ RETRY_SECONDS = 1.0  # a database that is away is asked again this often
 KEY_LENGTH = 255
 
 
+class InboxEnded(Exception):
+    """What was handed over is not stored; it will be fetched again from the old position."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Received:
     """What one connection brought in one go. `cursor` is where reading goes on after it."""
@@ -58,11 +65,11 @@ class Received:
 class Inbox:
     """One writer thread for all connections of a process.
 
-    `on_lost` is called with a connection's id when what it brought came too late: somebody else
-    holds it now.
+    `on_lost` is called with a connection's id and a fence when what was brought under it came too
+    late: somebody else holds the connection now.
     """
 
-    def __init__(self, on_lost: Callable[[int], None] = lambda connection_id: None):
+    def __init__(self, on_lost: Callable[[int, int], None] = lambda connection_id, fence: None):
         self._on_lost = on_lost
         self._queue: queue.Queue[Received | threading.Event] = queue.Queue(maxsize=QUEUED)
         self._end = threading.Event()
@@ -85,10 +92,12 @@ class Inbox:
         self._queue.put(received)
 
     def wait_stored(self) -> None:
-        """Wait until everything handed over before is stored."""
+        """Wait until everything handed over before is stored. Raises `InboxEnded` after `stop`."""
         reached = threading.Event()
         self._queue.put(reached)
-        reached.wait()
+        while not reached.wait(1.0):
+            if not self.alive:
+                raise InboxEnded
 
     def _run(self) -> None:
         try:
@@ -121,11 +130,11 @@ class Inbox:
         return batch, None
 
     def _store(self, batch: Sequence[Received]) -> None:
-        for connection_id in store_patiently(batch):
-            self._on_lost(connection_id)
+        for connection_id, fence in store_patiently(batch):
+            self._on_lost(connection_id, fence)
 
 
-def store_patiently(batch: Sequence[Received]) -> set[int]:
+def store_patiently(batch: Sequence[Received]) -> set[tuple[int, int]]:
     """As `receive`, but waits for a database that is away, and keeps one bad value from taking
     the others along: it is stored as a gap that says so."""
     while True:
@@ -135,60 +144,55 @@ def store_patiently(batch: Sequence[Received]) -> set[int]:
             log.exception("the database is away; %s batches wait", len(batch))
             connection.close()
             time.sleep(RETRY_SECONDS)
-        except (DatabaseError, ValueError, TypeError, KeyError) as error:
-            if len(batch) > 1:
-                return set().union(*(store_patiently([received]) for received in batch))
-            (received,) = batch
-            if len(received.incoming) > 1:
-                return _one_by_one(received)
-            log.exception("an event of connection %s cannot be stored", received.connection_id)
-            return receive([_as_gap(received, error)])
+        except Exception as error:
+            # Whatever a platform handed over: the thread that stores for all must survive it.
+            if len(batch) == 1 and len(batch[0].incoming) <= 1:
+                log.exception("connection %s: cannot be stored", batch[0].connection_id)
+            batch = _smaller(batch, error)
+        if len(batch) > 1:
+            return set().union(*(store_patiently([received]) for received in batch))
 
 
-def _one_by_one(received: Received) -> set[int]:
-    lost: set[int] = set()
+def _smaller(batch: Sequence[Received], error: Exception) -> list[Received]:
+    """A batch that cannot be stored, in pieces; the smallest become gaps, and then nothing."""
+    if len(batch) > 1:
+        return list(batch)
+    (received,) = batch
+    match received.incoming:
+        case []:
+            return []  # not even its cursor can be stored
+        case [Incoming(kind=Kind.GAP)]:
+            return [replace(received, incoming=[])]
+        case [_]:
+            return [replace(received, incoming=[_gap(received, error)])]
     *early, last = received.incoming
-    for incoming in early:
-        lost |= store_patiently([_part(received, incoming, {})])
-    return lost | store_patiently([_part(received, last, received.cursor)])
+    parts = [replace(received, incoming=[incoming], cursor={}) for incoming in early]
+    return [*parts, replace(received, incoming=[last])]
 
 
-def _part(received: Received, incoming: Incoming, cursor: Cursor) -> Received:
-    return Received(
-        connection_id=received.connection_id,
-        bot_id=received.bot_id,
-        space_id=received.space_id,
-        fence=received.fence,
-        incoming=[incoming],
-        cursor=cursor,
-        catch_up=received.catch_up,
-    )
-
-
-def _as_gap(received: Received, error: Exception) -> Received:
+def _gap(received: Received, error: Exception) -> Incoming:
     now = timezone.now()
-    gap = Incoming(
+    return Incoming(
         kind=Kind.GAP,
         id=f"unstorable:{received.fence}:{now.timestamp()}",
         occurred_at=now,
         since=now,
         text=f"An event could not be stored: {type(error).__name__}.",
     )
-    return _part(received, gap, received.cursor)
 
 
 # Storing ----------------------------------------------------------------------------------------
 
 
-def receive(batch: Sequence[Received]) -> set[int]:
-    """Store a batch; returns the ids of connections whose lease was lost, of which nothing is."""
+def receive(batch: Sequence[Received]) -> set[tuple[int, int]]:
+    """Store a batch; returns connection and fence of what came too late, of which nothing is."""
     with transaction.atomic():
         held = _held(batch)
         kept = [r for r in batch if held.get(r.connection_id) == r.fence]
         stored = _store_events(kept)
         _move_cursors(kept)
         handlers.queue(stored)
-    return {r.connection_id for r in batch} - {r.connection_id for r in kept}
+    return {(r.connection_id, r.fence) for r in batch if held.get(r.connection_id) != r.fence}
 
 
 def _held(batch: Sequence[Received]) -> dict[int, int]:
@@ -224,7 +228,7 @@ def _unknown(batch: Sequence[Received]) -> list[tuple[Received, Incoming]]:
     candidates: dict[tuple[int, str], tuple[Received, Incoming]] = {}
     for received in batch:
         for incoming in received.incoming:
-            candidates.setdefault((received.bot_id, incoming.id[:KEY_LENGTH]), (received, incoming))
+            candidates.setdefault((received.bot_id, _key(incoming)), (received, incoming))
     known = Event.objects.filter(
         bot_id__in={bot_id for bot_id, _ in candidates},
         dedupe_key__in={key for _, key in candidates},
@@ -278,12 +282,19 @@ def _add_named_channels(
         )
 
 
+def _key(incoming: Incoming) -> str:
+    key = sync.storable(incoming.id)
+    if len(key) <= KEY_LENGTH:
+        return key
+    return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
 def _event(found: _Found) -> Event:
     incoming = found.incoming
     return Event(
         bot_id=found.received.bot_id,
         kind=incoming.kind.value,
-        dedupe_key=incoming.id[:KEY_LENGTH],
+        dedupe_key=_key(incoming),
         channel_id=found.channel_id,
         occurred_at=incoming.occurred_at,
         catch_up=found.received.catch_up,
@@ -324,12 +335,12 @@ def describe(incoming: Incoming) -> dict[str, Any]:
 
 
 def clean(value: Any) -> Any:
-    """`value` without what PostgreSQL cannot hold: NUL characters and halves of surrogate pairs."""
+    """JSON without what databases cannot hold: NUL characters, halves of surrogate pairs, NaN."""
     match value:
         case str():
-            if "\x00" in value:
-                value = value.replace("\x00", "\ufffd")
-            return value if value.isascii() else value.encode(errors="replace").decode()
+            return sync.storable(value)
+        case float() if not math.isfinite(value):
+            return None
         case Mapping():
             return {clean(k): clean(v) for k, v in value.items()}
         case list() | tuple():
@@ -347,14 +358,33 @@ def _keep_messages(found: Sequence[_Found]) -> None:
         if f.incoming.kind == Kind.MESSAGE_POSTED and f.channel_id is not None
     ]
     Message.objects.bulk_create(rows, ignore_conflicts=True)
-    for f in found:
-        mine = Message.objects.filter(
-            bot_id=f.received.bot_id, remote_id=f.incoming.message_id[:KEY_LENGTH]
+    _change_messages(found)
+
+
+def _change_messages(found: Sequence[_Found]) -> None:
+    changes = [f for f in found if f.incoming.kind in (Kind.MESSAGE_EDITED, Kind.MESSAGE_DELETED)]
+    if not changes:
+        return
+    known = {
+        (row.bot_id, row.remote_id): row
+        for row in Message.objects.filter(
+            bot_id__in={f.received.bot_id for f in changes},
+            remote_id__in={_message_id(f.incoming) for f in changes},
         )
+    }
+    for f in changes:
+        row = known.get((f.received.bot_id, _message_id(f.incoming)))
+        if row is None:
+            continue  # older than what we have read
         if f.incoming.kind == Kind.MESSAGE_EDITED:
-            mine.update(text=clean(f.incoming.text), edited_at=f.incoming.occurred_at)
-        elif f.incoming.kind == Kind.MESSAGE_DELETED:
-            mine.update(deleted_at=f.incoming.occurred_at)
+            row.text, row.edited_at = clean(f.incoming.text), f.incoming.occurred_at
+        else:
+            row.deleted_at = f.incoming.occurred_at
+    Message.objects.bulk_update(known.values(), ["text", "edited_at", "deleted_at"])
+
+
+def _message_id(incoming: Incoming) -> str:
+    return sync.storable(incoming.message_id)[:KEY_LENGTH]
 
 
 def message_from(
@@ -364,27 +394,47 @@ def message_from(
     return Message(
         bot_id=bot_id,
         channel_id=channel_id,
-        remote_id=incoming.message_id[:KEY_LENGTH],
+        remote_id=_message_id(incoming),
         direction=Direction.OUT if incoming.own else Direction.IN,
         sender_id=person_id,
         text=clean(incoming.text),
         card=clean(asdict(incoming.card)) if incoming.card else None,
         files=[clean(asdict(file)) for file in incoming.files],
-        thread=incoming.thread[:KEY_LENGTH],
+        thread=sync.storable(incoming.thread)[:KEY_LENGTH],
         sent_at=incoming.occurred_at,
     )
 
 
 def _keep_channels_and_people(found: Sequence[_Found]) -> None:
+    _keep_direct_channels(found)
     for f in found:
         if f.channel_id is None:
             continue
-        if f.incoming.kind == Kind.PARTICIPANT_JOINED:
+        if f.incoming.kind == Kind.CHANNEL_DELETED:
+            Channel.objects.filter(pk=f.channel_id).update(archived=True)
+        elif f.incoming.kind == Kind.PARTICIPANT_JOINED:
             at = f.incoming.occurred_at
             people = [ParticipantInfo(person=p, joined_at=at) for p in f.incoming.people]
             sync.joined(f.channel_id, f.received.space_id, people)
         elif f.incoming.kind == Kind.PARTICIPANT_LEFT:
             sync.left(f.channel_id, f.received.space_id, f.incoming.people)
+
+
+def _keep_direct_channels(found: Sequence[_Found]) -> None:
+    """Who opened a direct channel with a bot takes part in it, and so does the bot."""
+    peers = [
+        (f, f.channel_id, f.incoming.channel.peer)
+        for f in found
+        if f.channel_id and f.incoming.channel and f.incoming.channel.peer
+    ]
+    if not peers:
+        return
+    bots = Bot.objects.filter(pk__in={f.received.bot_id for f, _, _ in peers})
+    persons = dict(bots.values_list("pk", "person_id"))
+    for f, channel_id, peer in peers:
+        if (own := persons.get(f.received.bot_id)) is not None:
+            sync.take_part(channel_id, own)
+        sync.take_part(channel_id, sync.people(f.received.space_id, [peer])[peer.id])
 
 
 # Positions --------------------------------------------------------------------------------------

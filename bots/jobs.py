@@ -6,7 +6,7 @@ may not do or the platform cannot, stores the job, and wakes its lane when that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -82,7 +82,9 @@ def submit_many(bot: Bot, requests: Sequence[Request], *, requested_by: str) -> 
     """Store jobs, in order, all or none. Raises as `check` does for the first it refuses."""
     for request in requests:
         check(bot, request)
-    entries = [_entry(bot, request, requested_by) for request in requests]
+    channels = [request.channel for request in requests if request.channel]
+    keys = targets.lanes_of_channels(bot, channels)
+    entries = [_entry(bot, request, requested_by, keys) for request in requests]
     with transaction.atomic():
         lanes.put(LaneKind.JOBS, bot, entries)
     return [entry.work for entry in entries]  # type: ignore[misc]  # _entry makes jobs
@@ -114,10 +116,12 @@ def check(bot: Bot, request: Request) -> None:
         raise NotSupported(f"{platform.label} does not support: {words}.")
 
 
-def _entry(bot: Bot, request: Request, requested_by: str) -> lanes.Entry:
+def _entry(
+    bot: Bot, request: Request, requested_by: str, keys: Mapping[int, str]
+) -> lanes.Entry:
     payload = dict(request.payload)
     if request.channel is not None:
-        key = targets.lane_of_channel(bot, request.channel)
+        key = keys[request.channel.pk]
         payload["channel"] = request.channel.remote_id
     elif request.person is not None:
         key = targets.lane_of_person(request.person)

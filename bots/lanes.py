@@ -404,13 +404,13 @@ class Bulkhead:
             if not self._room(lane):
                 self._parked.setdefault(lane.pk, lane)
                 return False
-            self._running.update(self._groups(lane))
+            self._running.update(self._groups(lane).keys())
             return True
 
     def leave(self, lane: Lane) -> int | None:
         """Returns the id of a parked lane that has room now."""
         with self._lock:
-            self._running.subtract(self._groups(lane))
+            self._running.subtract(self._groups(lane).keys())
             free = next((pk for pk, parked in self._parked.items() if self._room(parked)), None)
             if free is not None:
                 del self._parked[free]

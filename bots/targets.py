@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
 from django.db.models import Q, QuerySet
 
 from bots.models import Bot, Message
 from bots.refusals import Missing
-from spaces.models import Channel, Person
+from spaces.models import Channel, Participant, Person
 from spaces.platforms.messages import ChannelKind, PersonRef
 
 LARGEST_ID = 2**63 - 1
@@ -27,24 +30,46 @@ def channel(bot: Bot, text: str) -> Channel:
     A leading `#` or `~` is dropped. Raises `Missing` with code `not_found` or
     `channel_ambiguous`.
     """
-    name = text.strip().lstrip("#~")
-    by_id = Q(remote_id=name)
-    if (own_id := as_id(name)) is not None:
-        by_id |= Q(pk=own_id)
-    mine = channels_of(bot)
-    found = list(mine.filter(by_id)[:2]) or list(mine.filter(Q(name=name) | Q(title=name))[:2])
-    if not found:
-        raise Missing(
-            f"{bot.slug} is in no channel called {text!r}; Sync looks for new ones.",
-            field="channel",
+    found = channels(bot, [text])[text]
+    if isinstance(found, Missing):
+        raise found
+    return found
+
+
+def channels(bot: Bot, texts: Iterable[str]) -> dict[str, Channel | Missing]:
+    """What `channel` says of each text, in one query."""
+    names = {text: text.strip().lstrip("#~") for text in texts}
+    wanted = set(names.values())
+    rows = list(
+        channels_of(bot).filter(
+            Q(pk__in=_ids(wanted))
+            | Q(remote_id__in=wanted)
+            | Q(name__in=wanted - {""})
+            | Q(title__in=wanted - {""})
         )
-    if len(found) > 1:
-        raise Missing(
+    )
+    return {text: _one_channel(bot, text, name, rows) for text, name in names.items()}
+
+
+def _one_channel(bot: Bot, text: str, name: str, rows: Sequence[Channel]) -> Channel | Missing:
+    """Our id goes before the platform's, which may be a number too, and that before names."""
+    own_id = as_id(name)
+    found = (
+        [row for row in rows if row.pk == own_id]
+        or [row for row in rows if row.remote_id == name]
+        or [row for row in rows if name and name in (row.name, row.title)]
+    )
+    if len(found) == 1:
+        return found[0]
+    if found:
+        return Missing(
             f"{bot.slug} is in several channels called {text!r}; use an id.",
             code="channel_ambiguous",
             field="channel",
         )
-    return found[0]
+    return Missing(
+        f"{bot.slug} is in no channel called {text!r}; Sync looks for new ones.", field="channel"
+    )
 
 
 def message(bot: Bot, text: str) -> Message:
@@ -52,27 +77,62 @@ def message(bot: Bot, text: str) -> Message:
     match = Q(remote_id=text)
     if (own_id := as_id(text)) is not None:
         match |= Q(pk=own_id)
-    found = bot.messages.select_related("channel").filter(match).order_by("pk").first()
-    if found is None:
+    found = list(bot.messages.select_related("channel").filter(match))
+    if not found:
         raise Missing(f"{bot.slug} knows no message {text!r}.", field="message")
-    return found
+    return next((row for row in found if row.pk == own_id), found[0])
+
+
+def threads(bot: Bot, texts: Iterable[str]) -> dict[str, str]:
+    """The platform's id for each message, named as in `message`; as it is when we do not know
+    it. One query."""
+    wanted = set(texts)
+    rows = bot.messages.filter(pk__in=_ids(wanted)).values_list("pk", "remote_id")
+    remote_ids = {str(pk): remote_id for pk, remote_id in rows} if wanted else {}
+    return {text: remote_ids.get(text, text) for text in wanted}
 
 
 def person(bot: Bot, text: str) -> PersonRef:
     """How the platform is told whom `text` means; by id when we know the person already."""
-    ref = PersonRef.parse(text)
-    known = _known(bot.space_id, ref)
-    return PersonRef(id=known.remote_id, username=known.username) if known else ref
+    return people(bot, [text])[text]
 
 
-def lane_of_channel(bot: Bot, channel: Channel) -> str:
-    """A direct channel shares the lane of its person, however the person was named."""
-    if channel.kind == ChannelKind.DIRECT:
-        others = channel.participants.exclude(person=bot.person)
-        peer = others.values_list("person__remote_id", flat=True).first()
-        if peer is not None:
-            return f"person:{peer}"
-    return f"channel:{channel.remote_id}"
+def people(bot: Bot, texts: Iterable[str]) -> dict[str, PersonRef]:
+    """What `person` says of each text, in one query."""
+    refs = {text: PersonRef.parse(text) for text in texts}
+    known = Person.objects.filter(
+        Q(remote_id__in={ref.id for ref in refs.values()} - {""})
+        | Q(username__in={ref.username for ref in refs.values()} - {""})
+        | Q(email__in={ref.email for ref in refs.values()} - {""}),
+        space_id=bot.space_id,
+    )
+    by: dict[tuple[str, str], list[Person]] = defaultdict(list)
+    for row in known:
+        for field in ("remote_id", "username", "email"):
+            by[field, getattr(row, field)].append(row)
+    return {text: _known(ref, by) for text, ref in refs.items()}
+
+
+def _known(ref: PersonRef, by: Mapping[tuple[str, str], Sequence[Person]]) -> PersonRef:
+    """The person we know by this id, username or e-mail, if that is one person; else `ref`."""
+    for key in (("remote_id", ref.id), ("username", ref.username), ("email", ref.email)):
+        found = by.get(key, ()) if key[1] else ()
+        if len(found) == 1:
+            return PersonRef(id=found[0].remote_id, username=found[0].username, email=ref.email)
+    return ref
+
+
+def lanes_of_channels(bot: Bot, channels: Sequence[Channel]) -> dict[int, str]:
+    """The lane of each channel, by our id; at most one query.
+
+    A direct channel shares the lane of its person, however the person was named.
+    """
+    lanes = {channel.pk: f"channel:{channel.remote_id}" for channel in channels}
+    if direct := [c.pk for c in channels if c.kind == ChannelKind.DIRECT]:
+        others = Participant.objects.filter(channel__in=direct).exclude(person_id=bot.person_id)
+        for channel_id, peer in others.order_by("-pk").values_list("channel", "person__remote_id"):
+            lanes[channel_id] = f"person:{peer}"
+    return lanes
 
 
 def lane_of_person(ref: PersonRef) -> str:
@@ -88,10 +148,5 @@ def as_id(text: str) -> int | None:
     return number if number <= LARGEST_ID else None
 
 
-def _known(space_id: int, ref: PersonRef) -> Person | None:
-    people = Person.objects.filter(space_id=space_id)
-    for match in ({"remote_id": ref.id}, {"username": ref.username}, {"email": ref.email}):
-        (value,) = match.values()
-        if value and len(found := people.filter(**match)[:2]) == 1:
-            return found[0]
-    return None
+def _ids(texts: Iterable[str]) -> list[int]:
+    return [number for number in map(as_id, texts) if number is not None]

@@ -29,9 +29,9 @@ def people(space_id: int, infos: Iterable[PersonInfo]) -> dict[str, int]:
     for info in latest.values():
         person = known.get(info.id) or Person(space_id=space_id, remote_id=info.id)
         fresh = {
-            "username": info.username[:NAME_LENGTH] or person.username,
-            "name": info.name[:NAME_LENGTH] or person.name,
-            "email": info.email[:NAME_LENGTH] or person.email,
+            "username": storable(info.username)[:NAME_LENGTH] or person.username,
+            "name": storable(info.name)[:NAME_LENGTH] or person.name,
+            "email": storable(info.email)[:NAME_LENGTH] or person.email,
             "is_bot": info.is_bot or person.is_bot,
         }
         if _apply(person, fresh) or person.pk is None:
@@ -60,9 +60,9 @@ def channels(space_id: int, infos: Iterable[ChannelInfo]) -> dict[str, int]:
         channel = known.get(info.id) or Channel(space_id=space_id, remote_id=info.id)
         fresh = {
             "kind": info.kind.value,
-            "name": info.name[:NAME_LENGTH],
-            "title": info.title[:NAME_LENGTH],
-            "topic": info.topic,
+            "name": storable(info.name)[:NAME_LENGTH],
+            "title": storable(info.title)[:NAME_LENGTH],
+            "topic": storable(info.topic),
             "archived": info.archived,
         }
         if _apply(channel, fresh) or channel.pk is None:
@@ -172,6 +172,13 @@ def bot_channels(space_id: int, person_id: int, infos: Iterable[ChannelInfo]) ->
             ignore_conflicts=True,
         )
     return ids
+
+
+def storable(text: str) -> str:
+    """`text` without what databases cannot hold: NUL characters and halves of surrogate pairs."""
+    if "\x00" in text:
+        text = text.replace("\x00", "\ufffd")
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def _apply(row: Any, fresh: Mapping[str, Any]) -> bool:

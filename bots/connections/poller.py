@@ -6,6 +6,7 @@ cursor, stores what came, and gives the lease back.
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 
 from celery import current_app
@@ -19,11 +20,20 @@ from bots.connections import states
 from bots.models import Connection, Receive, State
 from bots.processes import own_name
 from spaces.platforms.contract import Platform
-from spaces.platforms.errors import CredentialsRefused, Misconfigured, PlatformError, RateLimited
+from spaces.platforms.errors import (
+    CredentialsRefused,
+    Misconfigured,
+    PlatformError,
+    RateLimited,
+    Unavailable,
+)
+
+log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=120)
 QUEUED_FOR = timedelta(seconds=10)  # a poll that no worker took by then is queued again
 POLLS_PER_SECOND = 500
+RETRY_UNKNOWN_SECONDS = 60.0  # after settings that cannot work
 
 
 def queue_due() -> int:
@@ -55,28 +65,40 @@ def poll(bot_id: int) -> None:
     if not taken:
         return
     connection.fence += 1
-    bot = connection.bot
-    wait = float(clients.options(bot)["poll_seconds"])
+    wait = RETRY_UNKNOWN_SECONDS
     try:
-        with clients.borrow(bot) as platform:
+        wait = float(clients.options(connection.bot)["poll_seconds"])
+        with clients.borrow(connection.bot) as platform:
             count = _catch_up(connection, platform)
-    except (PlatformError, Misconfigured) as error:
+        _succeeded(connection, wait, count)
+    except Misconfigured as error:
+        states.refuse(connection.bot, error)
+        wait = max(wait, RETRY_UNKNOWN_SECONDS)
+    except PlatformError as error:
         wait = _failed(connection, error, wait)
-    else:
-        states.move(
-            connection,
-            State.LIVE,
-            fence=connection.fence,
-            reason=f"Polled every {wait:g} s.",
-            attempts=0,
-            generation=bot.generation,
-            last_ok_at=timezone.now(),
-            caught_up=count or connection.caught_up,
+    except Exception as error:
+        # A fault of the platform's code: this bot's matter, and no reason to say it were live.
+        log.exception("polling for %s failed", connection.bot.slug)
+        wait = _failed(
+            connection, Unavailable(f"An internal error ({type(error).__name__})."), wait
         )
     finally:
         Connection.objects.filter(pk=connection.pk, fence=connection.fence).update(
             holder="", lease_until=None, not_before=Now() + timedelta(seconds=wait)
         )
+
+
+def _succeeded(connection: Connection, wait: float, count: int) -> None:
+    states.move(
+        connection,
+        State.LIVE,
+        fence=connection.fence,
+        reason=f"Polled every {wait:g} s.",
+        attempts=0,
+        generation=connection.bot.generation,
+        last_ok_at=timezone.now(),
+        caught_up=count or connection.caught_up,
+    )
 
 
 def _catch_up(connection: Connection, platform: Platform) -> int:
@@ -107,12 +129,12 @@ def _store(connection: Connection, **what: object) -> bool:
     return not inbox.store_patiently([received])
 
 
-def _failed(connection: Connection, error: PlatformError | Misconfigured, wait: float) -> float:
+def _failed(connection: Connection, error: PlatformError, wait: float) -> float:
     """Write down why; returns the seconds until the next try."""
-    options = clients.options(connection.bot)
-    if isinstance(error, CredentialsRefused | Misconfigured):
+    if isinstance(error, CredentialsRefused):
         states.refuse(connection.bot, error)
-        return max(wait, options["reconnect_longest_seconds"])
+        return wait  # nobody tries until the credentials are changed, and then soon
+    options = clients.options(connection.bot)
     failures = connection.attempts + 1
     states.move(
         connection,
@@ -120,6 +142,7 @@ def _failed(connection: Connection, error: PlatformError | Misconfigured, wait: 
         fence=connection.fence,
         reason=error.detail,
         next_step="Nothing to do: it is asked again.",
+        generation=connection.bot.generation,
         attempts=failures,
     )
     if isinstance(error, RateLimited):
@@ -143,4 +166,4 @@ def _free(connections: QuerySet[Connection]) -> QuerySet[Connection]:
 
 
 def _due() -> QuerySet[Connection]:
-    return _free(_wanted()).filter(Q(not_before=None) | Q(not_before__lte=Now()))
+    return _free(_wanted()).filter(states.due())

@@ -13,21 +13,13 @@ from uuid import uuid4
 
 from django.db import transaction
 from django.db.models import F, Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from bots.models import Bot, Connection, Event, Receive, State
 from spaces.platforms.errors import CredentialsRefused, Misconfigured
 from spaces.platforms.messages import Kind
 
-# States that somebody must be working on for them to be true.
-HELD = (
-    State.STARTING,
-    State.CATCHING_UP,
-    State.LIVE,
-    State.RECONNECTING,
-    State.STALE,
-    State.MISCONFIGURED,
-)
 POLL_OVERDUE = timedelta(seconds=60)
 
 
@@ -99,6 +91,13 @@ def startable() -> Q:
     return Q(bot__enabled=True) & ~refused
 
 
+def due() -> Q:
+    """Connections that need not wait: their time has come, or their settings were changed since
+    they were tried last."""
+    changed = Q(generation__lt=F("bot__generation"))
+    return Q(not_before=None) | Q(not_before__lte=Now()) | changed
+
+
 def is_refused(bot: Bot) -> bool:
     """Whether the platform refused the credentials that the bot still has."""
     connection = bot.connection
@@ -125,21 +124,28 @@ def shown(bot: Bot) -> Shown:
             reason="The bot sends only: its receive mode is off.",
             next_step="",
         )
-    if connection.state == State.OFF:
-        return Shown(
-            state=State.STARTING,
-            since=connection.since,
-            reason="Waiting for a process to take it.",
-            next_step="If it stays, start a connections process.",
-        )
+    if connection.state in (State.OFF, State.BAD_CREDENTIALS):
+        return _waiting(connection)  # switched on, or given new credentials, a moment ago
     if bot.receive == Receive.POLL:
         polled_at = connection.not_before or connection.since
-        if connection.state in HELD and polled_at < now - POLL_OVERDUE:
+        if polled_at < now - POLL_OVERDUE:
             return _unheld(connection, polled_at)
         return _as_written(connection)
-    if connection.state in HELD and (connection.lease_until or now) < now:
-        return _unheld(connection, connection.lease_until or now)
+    if connection.lease_until is None:
+        is_told = connection.state == State.MISCONFIGURED
+        return _as_written(connection) if is_told else _waiting(connection)
+    if connection.lease_until < now:
+        return _unheld(connection, connection.lease_until)
     return _as_written(connection)
+
+
+def _waiting(connection: Connection) -> Shown:
+    return Shown(
+        state=State.STARTING,
+        since=connection.since,
+        reason="Waiting for a process to take it.",
+        next_step="If it stays, start a connections process.",
+    )
 
 
 def _as_written(connection: Connection) -> Shown:

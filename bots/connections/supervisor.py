@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from urllib.parse import urlsplit
 
+from django.db import DatabaseError
 from django.db import connection as database
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
@@ -31,7 +32,7 @@ from bots.connections.reader import Reader, Reading, Stale
 from bots.inbox import Inbox, Received
 from bots.models import Bot, Connection, Receive, State
 from bots.processes import own_name
-from spaces.platforms.contract import Platform
+from spaces.platforms.contract import Platform, Stream
 from spaces.platforms.errors import (
     CredentialsRefused,
     Misconfigured,
@@ -47,6 +48,8 @@ LEASE = timedelta(seconds=10)
 OPENERS = 8  # threads that open connections
 OPENING_PER_HOST = 4  # at once, so that a thousand bots do not knock over their server
 CLAIMS_PER_TICK = 200
+RETRY_UNKNOWN = timedelta(seconds=60)  # for platforms whose own delays nobody knows
+MOST_EARLY = 10_000  # events a stream may bring before its connection has caught up
 
 
 @dataclass(slots=True)
@@ -63,19 +66,26 @@ class Held:
     longest_delay: float
     failures: int = 0
     retry_at: float = 0.0  # time.monotonic()
-    opening: bool = False
     open: bool = False
-    caught_up: bool = False  # from then on what the stream brings moves the cursor
+    live_since: float = math.inf  # time.monotonic()
     dropped: bool = False
     platform: Platform | None = field(default=None, repr=False)
+    # What the stream brings waits here until what happened before it has been fetched; None from
+    # then on. `ordering` keeps both ways in order.
+    early: list[Incoming] | None = field(default=None, repr=False)
+    ordering: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
 
 class Supervisor:
     """Start it, stop it; everything else is in the database."""
 
-    def __init__(self, limit: int):
+    def __init__(self, limit: int, *, tick_seconds: float = TICK_SECONDS, lease: timedelta = LEASE):
         self.limit = limit
+        self._tick_seconds = tick_seconds
+        self._lease = lease
         self._held: dict[int, Held] = {}
+        # What the pool is busy with, also with those that were dropped meanwhile: id → host.
+        self._opening: dict[int, str] = {}
         self._lock = threading.RLock()  # guards `_held` and the fields of what is in it
         self._ended: queue.Queue[tuple[Held, Exception]] = queue.Queue()
         self._wake = threading.Event()
@@ -111,21 +121,25 @@ class Supervisor:
             try:
                 if time.monotonic() >= next_tick:
                     self._tick()
-                    next_tick = time.monotonic() + TICK_SECONDS
+                    next_tick = time.monotonic() + self._tick_seconds
                 self._settle_ended()
                 self._open_what_may()
             except Exception:
                 # The outermost loop of the process: whatever it was, the next tick tries again.
                 log.exception("the supervisor's turn failed")
                 database.close()
-                next_tick = time.monotonic() + TICK_SECONDS
+                next_tick = time.monotonic() + self._tick_seconds
             self._wake.wait(self._pause(next_tick))
             self._wake.clear()
         self._shut_down()
 
     def _pause(self, next_tick: float) -> float:
         with self._lock:
-            waiting = [h.retry_at for h in self._held.values() if not (h.open or h.opening)]
+            waiting = [
+                one.retry_at
+                for one in self._held.values()
+                if not one.open and one.id not in self._opening
+            ]
         soonest = min([next_tick, *(at for at in waiting if at > time.monotonic())])
         return max(0.01, soonest - time.monotonic())
 
@@ -137,14 +151,15 @@ class Supervisor:
 
     def _renew(self) -> None:
         """Renew our leases in one update; drop what was taken, switched off or changed."""
-        mine = Connection.objects.filter(holder=own_name())
-        mine.update(lease_until=Now() + LEASE)
+        with self._lock:
+            held = list(self._held.values())
+        # Only what we know of: a lease that was taken and then forgotten must run out.
+        mine = Connection.objects.filter(holder=own_name(), pk__in=[one.id for one in held])
+        mine.update(lease_until=Now() + self._lease)
         rows = mine.values_list(
             "pk", "fence", "state", "bot__generation", "bot__enabled", "bot__receive"
         )
         ours = {pk: rest for pk, *rest in rows}
-        with self._lock:
-            held = list(self._held.values())
         for one in held:
             if one.id not in ours or ours[one.id][0] != one.fence:
                 self._drop(one)
@@ -160,7 +175,7 @@ class Supervisor:
 
     def _note_proofs(self) -> None:
         """Write down which of our connections have shown that they live since the last tick."""
-        since = time.monotonic() - TICK_SECONDS
+        since = time.monotonic() - self._tick_seconds
         with self._lock:
             up = [one.id for one in self._held.values() if one.open]
         proven = [pk for pk in up if (self._reader.evidence(pk) or 0) >= since]
@@ -173,24 +188,31 @@ class Supervisor:
         if free <= 0:
             self._hand_over(-free)
             return
+        with self._lock:
+            # An opener that comes too late must not meet its successor.
+            busy = self._opening.keys() | self._held.keys()
         candidates = (
             wanted()
+            .exclude(pk__in=busy)
             .filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
-            .filter(Q(not_before=None) | Q(not_before__lte=Now()))
+            .filter(states.due())
             .select_related("bot__space")
             .order_by("?")[: min(free, CLAIMS_PER_TICK)]
         )
         for connection in candidates:
             taken = Connection.objects.filter(
-                Q(lease_until=None) | Q(lease_until__lt=Now()), pk=connection.pk
-            ).update(holder=own_name(), fence=F("fence") + 1, lease_until=Now() + LEASE)
+                Q(lease_until=None) | Q(lease_until__lt=Now()),
+                pk=connection.pk,
+                fence=connection.fence,
+            ).update(holder=own_name(), fence=F("fence") + 1, lease_until=Now() + self._lease)
             if taken:
+                connection.fence += 1
                 self._take(connection)
 
     def _room(self) -> int:
         """How many more we may hold: up to our limit and our share of all that are wanted."""
-        limits = list(processes.alive().values_list("connections", flat=True))
-        total = sum(limits) or self.limit
+        limits = processes.alive().values_list("connections", flat=True)
+        total = max(1, self.limit, sum(limits))
         share = math.ceil(wanted().count() * self.limit / total)
         return min(self.limit, share) - len(self._held)
 
@@ -201,13 +223,20 @@ class Supervisor:
 
     def _take(self, connection: Connection) -> None:
         bot = connection.bot
-        options = clients.options(bot)
+        try:
+            options = clients.options(bot)
+        except Misconfigured as error:  # a platform that is not installed any more
+            states.refuse(bot, error)
+            Connection.objects.filter(pk=connection.pk, fence=connection.fence).update(
+                holder="", lease_until=None, not_before=Now() + RETRY_UNKNOWN
+            )
+            return
         one = Held(
             id=connection.pk,
             bot_id=bot.pk,
             space_id=bot.space_id,
             host=urlsplit(bot.space.url).netloc or bot.space.slug,
-            fence=connection.fence + 1,
+            fence=connection.fence,
             generation=bot.generation,
             first_delay=options["reconnect_first_seconds"],
             longest_delay=options["reconnect_longest_seconds"],
@@ -227,21 +256,26 @@ class Supervisor:
     def _drop(self, one: Held) -> None:
         """Forget a connection and close it; what it brought already may still be stored."""
         with self._lock:
+            if one.dropped:
+                return
             one.dropped, one.open = True, False
-            if self._held.get(one.id) is one:
-                del self._held[one.id]
-        self._close(one)
+            self._reader.remove(one.id)
+            del self._held[one.id]
+        self._close_platform(one)
 
-    def _close(self, one: Held) -> None:
-        self._reader.remove(one.id)
-        if one.platform is not None and not one.opening:
-            one.platform.close()
+    def _close_platform(self, one: Held) -> None:
+        with self._lock:
+            if one.id in self._opening:
+                return  # its opener uses it still, and closes it in the end
+            platform, one.platform = one.platform, None
+        if platform is not None:
+            platform.close()
 
-    def _lost(self, connection_id: int) -> None:
-        # Called by the inbox: what we read is not ours any more.
+    def _lost(self, connection_id: int, fence: int) -> None:
+        # Called by the inbox: what was read under this fence is not ours any more.
         with self._lock:
             one = self._held.get(connection_id)
-        if one is not None:
+        if one is not None and one.fence == fence:
             self._drop(one)
 
     # Opening ------------------------------------------------------------------------------------
@@ -249,16 +283,16 @@ class Supervisor:
     def _open_what_may(self) -> None:
         now = time.monotonic()
         with self._lock:
-            busy = Counter(one.host for one in self._held.values() if one.opening)
+            busy = Counter(self._opening.values())
             room = OPENERS - busy.total()
             for one in self._held.values():
                 if room <= 0:
                     return
-                if one.open or one.opening or one.retry_at > now:
+                if one.open or one.id in self._opening or one.retry_at > now:
                     continue
                 if busy[one.host] >= OPENING_PER_HOST:
                     continue
-                one.opening = True
+                self._opening[one.id] = one.host
                 busy[one.host] += 1
                 room -= 1
                 self._openers.submit(self._open, one)
@@ -268,45 +302,32 @@ class Supervisor:
         try:
             self._connect_and_catch_up(one)
         except Exception as error:
-            self._ended.put((one, error))
+            self._note_end(one, error)
         finally:
-            one.opening = False
-            if one.dropped:
-                self._close(one)
             database.close()
+            with self._lock:
+                del self._opening[one.id]
+            if not one.open:
+                self._close_platform(one)
             self._wake.set()
 
     def _connect_and_catch_up(self, one: Held) -> None:
         bot = Bot.objects.select_related("space", "connection").get(pk=one.bot_id)
         row = bot.connection
         if not states.move(row, State.STARTING, fence=one.fence, generation=bot.generation):
+            self._drop(one)  # somebody else has it
             return
-        one.platform = clients.connect(bot)
-        syncing.sync_channels(bot, one.platform)
-        cursor = row.cursor or self._first_cursor(one, one.platform)
-        one.caught_up = False
-        stream = one.platform.open_stream(cursor)
-        with self._lock:
-            if one.dropped:
-                stream.close()
-                return
-            one.open = True
-        self._reader.add(
-            Reading(
-                key=one.id,
-                stream=stream,
-                decode=one.platform.decode,
-                on_incoming=self._receiver(one),
-                on_end=lambda error: self._note_end(one, error),
-            )
-        )
+        platform = one.platform = clients.connect(bot)
+        syncing.sync_channels(bot, platform)
+        cursor = row.cursor or self._first_cursor(one, platform)
+        one.early = []
+        self._read(one, platform, platform.open_stream(cursor))
         states.move(row, State.CATCHING_UP, fence=one.fence)
-        count = self._catch_up(one, one.platform, cursor)
+        count = self._catch_up(one, platform, cursor)
+        self._hand_over_early(one)
         self._inbox.wait_stored()
-        with self._lock:
-            one.caught_up = True
-            alive, one.failures = one.open, 0
-        if alive:
+        if one.open:
+            one.live_since = time.monotonic()
             states.move(
                 row,
                 State.LIVE,
@@ -317,6 +338,27 @@ class Supervisor:
                 last_ok_at=Now(),
             )
 
+    def _read(self, one: Held, platform: Platform, stream: Stream) -> None:
+        with self._lock:
+            if one.dropped:
+                stream.close()
+                return
+            one.open = True
+            try:
+                self._reader.add(
+                    Reading(
+                        key=one.id,
+                        stream=stream,
+                        decode=platform.decode,
+                        on_incoming=self._receiver(one),
+                        on_end=lambda error: self._note_end(one, error),
+                        platform=platform.name,
+                    )
+                )
+            except BaseException:
+                stream.close()
+                raise
+
     def _first_cursor(self, one: Held, platform: Platform) -> Cursor:
         cursor = platform.start_cursor()
         self._inbox.put(self._received(one, cursor=cursor))
@@ -325,19 +367,34 @@ class Supervisor:
     def _catch_up(self, one: Held, platform: Platform, cursor: Cursor) -> int:
         count = 0
         for batch in platform.catch_up(cursor):
+            if one.dropped:
+                break
             count += len(batch.incoming)
             self._inbox.put(self._received(one, batch.incoming, cursor=batch.cursor, catch_up=True))
         return count
 
     def _receiver(self, one: Held) -> Callable[[list[Incoming]], None]:
         def receive(incoming: list[Incoming]) -> None:
-            cursor: dict[str, object] = {}
-            if one.caught_up:
-                for value in incoming:
-                    cursor.update(value.cursor)
-            self._inbox.put(self._received(one, incoming, cursor=cursor))
+            with one.ordering:
+                cursor: dict[str, object] = {}
+                if one.early is None:
+                    for value in incoming:
+                        cursor.update(value.cursor)
+                elif len(one.early) < MOST_EARLY:
+                    one.early += incoming
+                    return
+                # So many that order is given up: they must neither be lost nor fill the memory.
+                self._inbox.put(self._received(one, incoming, cursor=cursor))
 
         return receive
+
+    def _hand_over_early(self, one: Held) -> None:
+        """Store what the stream brought while we caught up. It moves no position: what was
+        fetched meanwhile may be further already."""
+        with one.ordering:
+            early, one.early = one.early, None
+            if early:
+                self._inbox.put(self._received(one, early, cursor={}))
 
     def _received(
         self,
@@ -360,7 +417,7 @@ class Supervisor:
     # Ending -------------------------------------------------------------------------------------
 
     def _note_end(self, one: Held, error: Exception) -> None:
-        # Called by the reader thread, which must go on reading the others.
+        # Called by the reader thread, which must go on reading the others, and by openers.
         with self._lock:
             one.open = False
         self._ended.put((one, error))
@@ -376,10 +433,13 @@ class Supervisor:
         with self._lock:
             if one.dropped:
                 return
-            one.open, one.caught_up = False, False
-            one.failures += 1
+            one.open = False
+            # One that comes up only to fall again is failing, whatever it was in between.
+            steady = time.monotonic() - one.live_since > one.longest_delay
+            one.failures, one.live_since = 1 if steady else one.failures + 1, math.inf
             one.retry_at = time.monotonic() + _delay(one, error)
-        self._close(one)
+        self._reader.remove(one.id)
+        self._close_platform(one)
         if isinstance(error, CredentialsRefused | Misconfigured):
             self._settle_refused(one, error)
             return
@@ -407,15 +467,20 @@ class Supervisor:
             held = list(self._held.values())
         for one in held:
             self._drop(one)
-        self._openers.shutdown(wait=True, cancel_futures=True)
         self._reader.stop(timeout=2.0)
         self._inbox.stop(timeout=5.0)
         for one in held:
-            with suppress(Exception):  # the database may be gone; then the leases run out
+            with suppress(DatabaseError):  # it may be gone; then the leases run out
                 self._let_go(one, State.STARTING, "The process that held it was stopped.")
-        with suppress(Exception):
+        with suppress(DatabaseError):
             processes.leave()
         database.close()
+        # Last, because they may wait for a platform that does not answer; and not for long.
+        self._openers.shutdown(wait=False, cancel_futures=True)
+        patience = time.monotonic() + 2.0
+        while self._opening and time.monotonic() < patience:
+            self._wake.wait(0.1)
+            self._wake.clear()
 
 
 def wanted() -> QuerySet[Connection]:

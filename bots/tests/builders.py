@@ -6,6 +6,7 @@ The cast: Alice runs the bot, Bob watches, Charlie has no business here.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -125,8 +126,8 @@ def run_lanes() -> None:
 
 def let_time_pass() -> None:
     """Make due what waits for a later time, as if that had come."""
-    now = timezone.now()
+    past = timezone.now() - timedelta(seconds=1)
     for model in (Job, HandlerRun):
-        model.objects.filter(not_before__gt=now).update(not_before=now)
-    Bot.objects.filter(limited_until__gt=now).update(limited_until=now)
-    Lane.objects.filter(due_at__gt=now).update(due_at=now)
+        model.objects.filter(not_before__gt=past).update(not_before=past)
+    Bot.objects.filter(limited_until__gt=past).update(limited_until=past)
+    Lane.objects.filter(due_at__gt=past).update(due_at=past)

@@ -22,7 +22,6 @@ from bots.tests.builders import (
 from spaces.models import LocalMessage
 from spaces.platforms.errors import (
     CredentialsRefused,
-    Forbidden,
     OutcomeUnknown,
     RateLimited,
     Rejected,
@@ -51,9 +50,9 @@ def channel(bot):
 
 def posted(channel) -> list[str]:
     return list(
-        LocalMessage.objects.filter(room=channel.remote_id).order_by("pk").values_list(
-            "text", flat=True
-        )
+        LocalMessage.objects.filter(room=channel.remote_id)
+        .order_by("pk")
+        .values_list("text", flat=True)
     )
 
 
@@ -424,9 +423,7 @@ def test_a_direct_message_and_one_to_its_channel_share_a_lane(bot):
 def test_every_person_gets_an_outcome_and_one_bad_one_stops_nobody(bot, channel):
     make_person("alice", space=bot.space)
     people = [targets.person(bot, name) for name in ("alice", "nobody")]
-    payload = {
-        "people": [{"id": p.id, "username": p.username, "email": p.email} for p in people]
-    }
+    payload = {"people": [{"id": p.id, "username": p.username, "email": p.email} for p in people]}
     job = make_job(bot, channel, kind=JobKind.ADD_PARTICIPANTS, payload=payload)
 
     run_lanes()

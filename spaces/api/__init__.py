@@ -1,1 +1,1 @@
-"""REST for what every bot shares: platforms and spaces."""
+"""Spaces and what lives in them, in REST. Who may see which of them is decided by `bots.api`."""

@@ -1,0 +1,1 @@
+"""Runnable measurements. `make bench` runs them all, `python -m benchmarks inbox` one of them."""

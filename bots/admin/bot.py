@@ -1,0 +1,523 @@
+"""Bots: their settings, their connection, and what an operator does with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_post_parameters
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.decorators import action, display
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminSelectWidget
+
+from bots import access, handlers, lifecycle
+from bots.admin import credentials, looks, platforms
+from bots.admin.base import Button, OperatorAdmin, Press, VisibleFilter, actor_of
+from bots.admin.operations import OPERATIONS
+from bots.admin.options import PREFIX, OptionsForm, option_fields, shown
+from bots.connections import states
+from bots.models import Bot, Credential, Event, HandlerRun, Job, Lane, Message, Permission, Receive
+from bots.models.bot import RECEIVE_NEEDS
+from bots.refusals import NotSupported
+from spaces.models import Channel, Space
+from spaces.platforms.contract import Ability, Platform, declared_options
+from spaces.platforms.errors import Misconfigured, PlatformError
+
+
+def _handler_choices() -> list[tuple[str, str]]:
+    choices = []
+    for name, handler in sorted(handlers.registered().items()):
+        told = (handler.function.__doc__ or "").strip().partition("\n")[0]
+        choices.append((name, f"{name}: {told}" if told else name))
+    return choices
+
+
+class BotForm(OptionsForm):
+    """The form of a bot; `form_for` adds what its space's platform declares."""
+
+    space: ClassVar[Space]
+    receipts_refused: ClassVar[str] = ""
+
+    permissions = forms.MultipleChoiceField(
+        choices=Permission.choices,
+        required=False,
+        help_text="What the bot may do here, whatever its platform would let it do.",
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+    )
+    handlers = forms.MultipleChoiceField(
+        choices=_handler_choices,
+        required=False,
+        help_text="What answers the events of this bot.",
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+    )
+
+    class Meta:
+        model = Bot
+        fields = ("name", "slug", "enabled", "receive", "permissions", "read_receipts", "handlers")
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.instance.space = self.space
+        offered = [value for value, _ in cast(forms.ChoiceField, self.fields["receive"]).choices]
+        if self.initial.get("receive") not in offered:
+            self.initial["receive"] = offered[0]
+
+    def clean_read_receipts(self) -> bool:
+        if self.receipts_refused:
+            raise forms.ValidationError(self.receipts_refused)
+        return bool(self.cleaned_data["read_receipts"])
+
+
+def form_for(
+    space: Space,
+    platform: type[Platform],
+    stored: Mapping[str, Credential],
+    *,
+    adding: bool,
+    receipts_refused: str = "",
+) -> type[BotForm]:
+    declared = declared_options(platform, "bot")
+    receive = forms.ChoiceField(
+        choices=[
+            choice
+            for choice in Receive.choices
+            if RECEIVE_NEEDS.get(Receive(choice[0])) in {None, *platform.abilities}
+        ],
+        help_text="How the bot hears what happens.",
+        widget=UnfoldAdminSelectWidget(),
+    )
+    return type(
+        "BotForm",
+        (BotForm,),
+        {
+            **option_fields(declared, space.options),
+            **credentials.credential_fields(platform.credentials, stored, adding=adding),
+            "receive": receive,
+            "declared": declared,
+            "space": space,
+            "receipts_refused": receipts_refused,
+        },
+    )
+
+
+# Buttons ----------------------------------------------------------------------------------------
+
+
+def _test(request: HttpRequest, bot: Bot) -> str:
+    tell = {"ok": messages.success, "warning": messages.warning, "error": messages.error}
+    for finding in lifecycle.check(bot).findings:
+        tell[finding.level](request, f"{finding.text} {finding.remedy}".strip())
+    return ""
+
+
+def _start(request: HttpRequest, bot: Bot) -> str:
+    lifecycle.start(bot)
+    return f"{bot} is started."
+
+
+def _stop(request: HttpRequest, bot: Bot) -> str:
+    lifecycle.stop(bot)
+    return f"{bot} is stopped: it receives nothing, and its jobs wait."
+
+
+def _reconnect(request: HttpRequest, bot: Bot) -> str:
+    lifecycle.reconnect(bot)
+    return f"{bot} connects anew."
+
+
+def _sync(request: HttpRequest, bot: Bot) -> str:
+    job = lifecycle.sync(bot, requested_by=actor_of(request).label)
+    return f"Job {job.pk} reads channels, participants and recent messages."
+
+
+def _can_list(bot: Bot) -> bool:
+    platform = platforms.find(bot.space.platform)
+    return platform is not None and Ability.LIST_CHANNELS in platform.abilities
+
+
+@admin.register(Bot)
+class BotAdmin(OperatorAdmin):
+    list_display = (
+        "name",
+        "slug",
+        "state_shown",
+        "space",
+        "platform_shown",
+        "receive",
+        "last_event_shown",
+    )
+    list_select_related = ("space", "connection")
+    list_filter = (
+        ("space", VisibleFilter),
+        ("connection__state", ChoicesDropdownFilter),
+        "enabled",
+    )
+    search_fields = ("name", "slug", "space__name")
+    actions = ("start_chosen", "stop_chosen", "reconnect_chosen", "sync_chosen")
+    empty_hint = "A bot is an account in a space. Add a space first, then a bot with its credentials."
+    change_form_outer_before_template = "admin/bots/bot/before.html"
+    presses: ClassVar[dict[str, Press]] = {
+        "test": Press(label="Test", icon="stethoscope", run=_test, variant="primary"),
+        "start": Press(
+            label="Start", icon="play_arrow", run=_start, offered=lambda bot: not bot.enabled
+        ),
+        "stop": Press(label="Stop", icon="stop", run=_stop, offered=lambda bot: bot.enabled),
+        "reconnect": Press(
+            label="Reconnect", icon="refresh", run=_reconnect, offered=lambda bot: bot.enabled
+        ),
+        "sync": Press(label="Sync", icon="sync", run=_sync, offered=_can_list),
+    }
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Bot]:
+        return super().get_queryset(request).select_related("space", "connection")
+
+    def has_change_permission(self, request: HttpRequest, obj: Bot | None = None) -> bool:
+        # Nobody can say what is valid for a platform that is not here.
+        installed = obj is None or platforms.find(obj.space.platform) is not None
+        return installed and super().has_change_permission(request, obj)
+
+    # Form ---------------------------------------------------------------------------------------
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if self._space(request, None) is None and self.has_add_permission(request):
+            return platforms.choose(
+                request,
+                self,
+                title="Add bot: in which space?",
+                choices=[
+                    platforms.Choice(
+                        label=space.name,
+                        detail=platforms.label(space.platform),
+                        url=f"?space={space.pk}",
+                    )
+                    for space in access.spaces(actor_of(request))
+                    if platforms.find(space.platform)
+                ],
+                nothing="There is no space yet. Add a space first.",
+                nothing_url=reverse("admin:spaces_space_add"),
+            )
+        return super().add_view(request, form_url, extra_context)
+
+    def _space(self, request: HttpRequest, obj: Bot | None) -> Space | None:
+        if obj is not None:
+            return obj.space
+        chosen = request.GET.get("space", "")
+        if not (chosen.isascii() and chosen.isdigit()) or len(chosen) > 18:
+            return None
+        space = access.spaces(actor_of(request)).filter(pk=chosen).first()
+        return space if space and platforms.find(space.platform) else None
+
+    @method_decorator(sensitive_post_parameters())
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        if request.method == "POST" and object_id is not None:
+            self._change_read_receipts(request, object_id)
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def _change_read_receipts(self, request: HttpRequest, object_id: str) -> None:
+        """Ask the platform before the form is saved: saving is a transaction, and no call to a
+        platform belongs in one. A refusal becomes an error of the form."""
+        bot = self.get_object(request, object_id)
+        if bot is None or not self.has_change_permission(request, bot):
+            return
+        form = self.get_form(request, bot, change=True)(request.POST, instance=bot)
+        if not form.is_valid() or "read_receipts" not in form.changed_data:
+            return
+        unchanged = self.get_object(request, object_id)
+        if unchanged is None:
+            return
+        try:
+            lifecycle.set_read_receipts(unchanged, form.cleaned_data["read_receipts"])
+        except (PlatformError, Misconfigured) as error:
+            cast(Any, request).receipts_refused = error.detail
+
+    def get_form(
+        self, request: HttpRequest, obj: Bot | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        space = self._space(request, obj)
+        if space is not None and not self._only_viewed(request, obj):
+            platform = platforms.find(space.platform)
+            assert platform is not None
+            kwargs["form"] = form_for(
+                space,
+                platform,
+                credentials.known(obj),
+                adding=obj is None,
+                receipts_refused=getattr(request, "receipts_refused", ""),
+            )
+        return super().get_form(request, obj, change=change, **kwargs)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Bot | None = None) -> Any:
+        space = self._space(request, obj)
+        if space is None or self._only_viewed(request, obj):
+            return self._fieldsets_to_read()
+        platform = platforms.find(space.platform)
+        assert platform is not None
+        secrets = self._credential_fields(platform, obj)
+        behaviour = ["receive", "enabled", *(["read_receipts"] if obj else [])]
+        return [
+            (None, {"fields": ["space_shown", "name", "slug"]}),
+            *([("Credentials", {"fields": secrets})] if secrets else []),
+            ("Behaviour", {"fields": [*behaviour, "permissions", "handlers", "groups"]}),
+            (
+                "Options",
+                {
+                    "fields": [PREFIX + name for name in declared_options(platform, "bot")],
+                    "description": "A field left empty follows the space or the default, "
+                    "shown in grey.",
+                },
+            ),
+        ]
+
+    def _credential_fields(self, platform: type[Platform], obj: Bot | None) -> list[str]:
+        """Names of the credential fields, in the order in which the platform declares them."""
+        return list(
+            credentials.credential_fields(
+                platform.credentials, credentials.known(obj), adding=obj is None
+            )
+        )
+
+    def _fieldsets_to_read(self) -> Any:
+        return [
+            (None, {"fields": ["space_shown", "name", "slug"]}),
+            ("Credentials", {"fields": ["credentials_shown"]}),
+            (
+                "Behaviour",
+                {
+                    "fields": [
+                        "receive",
+                        "enabled",
+                        "read_receipts",
+                        "permissions_shown",
+                        "handlers_shown",
+                        "groups",
+                    ]
+                },
+            ),
+            ("Options", {"fields": ["options_shown"]}),
+        ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Bot | None = None) -> Any:
+        return (
+            "space_shown",
+            "credentials_shown",
+            "permissions_shown",
+            "handlers_shown",
+            "options_shown",
+            *(["slug"] if obj else []),
+        )
+
+    def get_prepopulated_fields(
+        self, request: HttpRequest, obj: Bot | None = None
+    ) -> dict[str, Any]:
+        return {} if obj else {"slug": ("name",)}
+
+    def formfield_for_manytomany(
+        self, db_field: Any, request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+    def _only_viewed(self, request: HttpRequest, obj: Bot | None) -> bool:
+        return obj is not None and not self.has_change_permission(request, obj)
+
+    # Saving -------------------------------------------------------------------------------------
+
+    def save_model(self, request: HttpRequest, obj: Bot, form: Any, change: bool) -> None:
+        save = lifecycle.changed if change else lifecycle.create
+        save(obj, requested_by=actor_of(request).label)
+        if values := credentials.chosen(form.cleaned_data):
+            lifecycle.set_credentials(obj, values, user=request.user)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        if not change:
+            access.give(actor_of(request), form.instance)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        # Not every single event by name: a bot may have millions.
+        bots = [f"{bot} with its connection, messages, jobs and events" for bot in objs]
+        return bots, {self.opts.verbose_name_plural: len(bots)}, set(), []
+
+    # Operations ---------------------------------------------------------------------------------
+
+    def get_urls(self) -> list[URLPattern]:
+        return [
+            path(
+                "<int:pk>/ask/<slug:name>/",
+                self.admin_site.admin_view(self.ask),
+                name=self._url_name("ask"),
+            ),
+            *super().get_urls(),
+        ]
+
+    def ask(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
+        """The page of one operation; what is entered becomes a job, whose page comes next."""
+        bot = get_object_or_404(self.get_queryset(request), pk=pk)
+        if name not in OPERATIONS or platforms.find(bot.space.platform) is None:
+            raise Http404
+        if not self.has_operate_permission(request, bot):
+            raise PermissionDenied
+        operation = OPERATIONS[name]
+        if request.method == "POST":
+            form = operation(bot, request.POST)
+            if form.is_valid():
+                job_id = form.submit(actor_of(request))
+                self.log_change(request, bot, f"{operation.label}: job {job_id}.")
+                messages.success(request, f"Job {job_id} is accepted.")
+                return redirect("admin:bots_job_change", job_id)
+        else:
+            form = operation(bot, initial={"channel": request.GET.get("channel", "")})
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "original": bot,
+            "title": f"{operation.label}: {bot}",
+            "form": form,
+            "submit": operation.label,
+            "back": self.url("change", bot.pk),
+        }
+        return TemplateResponse(request, "admin/bots/operation.html", context)
+
+    def buttons(self, request: HttpRequest, row: Any) -> list[Button]:
+        buttons = super().buttons(request, row)
+        if not buttons:
+            return []
+        for name, operation in OPERATIONS.items():
+            try:
+                why_not = operation.why_not(row)
+            except NotSupported:
+                continue
+            buttons.append(
+                Button(
+                    label=operation.label,
+                    icon=operation.icon,
+                    url=self.url("ask", row.pk, name),
+                    posts=False,
+                    why_not=why_not,
+                )
+            )
+        return buttons
+
+    @action(description="Start", permissions=["operate"])
+    def start_chosen(self, request: HttpRequest, queryset: QuerySet[Bot]) -> None:
+        self.do_each(request, queryset, lifecycle.start, "Bots started")
+
+    @action(description="Stop", permissions=["operate"])
+    def stop_chosen(self, request: HttpRequest, queryset: QuerySet[Bot]) -> None:
+        self.do_each(request, queryset, lifecycle.stop, "Bots stopped")
+
+    @action(description="Reconnect", permissions=["operate"])
+    def reconnect_chosen(self, request: HttpRequest, queryset: QuerySet[Bot]) -> None:
+        self.do_each(request, queryset, lifecycle.reconnect, "Bots that connect anew")
+
+    @action(description="Sync", permissions=["operate"])
+    def sync_chosen(self, request: HttpRequest, queryset: QuerySet[Bot]) -> None:
+        by = actor_of(request).label
+        self.do_each(
+            request, queryset, lambda bot: lifecycle.sync(bot, requested_by=by), "Jobs for Sync"
+        )
+
+    # What is shown ------------------------------------------------------------------------------
+
+    def beside(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        connection = row.connection
+        now = states.shown(row)
+        person = row.identity.get("person") or {}
+        permissions = row.identity.get("permissions")
+        return {
+            "state": looks.state(now.state),
+            "reason": now.reason,
+            "next_step": now.next_step,
+            "facts": {
+                "Since": looks.moment(now.since),
+                "Last event": looks.moment(connection.last_event_at),
+                "Last sign of life": looks.moment(connection.last_ok_at),
+                "Failed attempts": connection.attempts,
+                "Logged in as": _name(person) if person else "Nobody yet. Press Test.",
+                "Server": row.identity.get("server") or looks.NOTHING,
+                "Permissions on the platform": (
+                    looks.NOTHING if permissions is None else ", ".join(permissions) or "none"
+                ),
+            },
+            "lists": {
+                "Channels": f"{_list(Channel)}?bot={row.pk}",
+                **{
+                    title: f"{_list(model)}?bot__id__exact={row.pk}"
+                    for title, model in (
+                        ("Messages", Message),
+                        ("Jobs", Job),
+                        ("Events", Event),
+                        ("Handler runs", HandlerRun),
+                        ("Lanes", Lane),
+                    )
+                },
+            },
+        }
+
+    @display(description="State", ordering="connection__state")
+    def state_shown(self, bot: Bot) -> str:
+        return looks.state(states.shown(bot).state)
+
+    @display(description="Space")
+    def space_shown(self, bot: Bot) -> str:
+        return f"{bot.space} ({platforms.label(bot.space.platform)})"
+
+    @display(description="Platform", ordering="space__platform")
+    def platform_shown(self, bot: Bot) -> str:
+        return platforms.label(bot.space.platform)
+
+    @display(description="Last event", ordering="connection__last_event_at")
+    def last_event_shown(self, bot: Bot) -> str:
+        return looks.moment(bot.connection.last_event_at)
+
+    @display(description="Credentials")
+    def credentials_shown(self, bot: Bot) -> str:
+        platform = platforms.find(bot.space.platform)
+        stored = credentials.known(bot)
+        names = {c.name: c.label for c in platform.credentials} if platform else {}
+        names |= {name: name for name in stored if name not in names}
+        return looks.pairs(
+            {label: credentials.status(stored.get(name)) for name, label in names.items()}
+        )
+
+    @display(description="Permissions")
+    def permissions_shown(self, bot: Bot) -> str:
+        labels = dict(Permission.choices)
+        return ", ".join(str(labels.get(p, p)) for p in bot.permissions) or "none"
+
+    @display(description="Handlers")
+    def handlers_shown(self, bot: Bot) -> str:
+        return ", ".join(bot.handlers) or "none"
+
+    @display(description="Options")
+    def options_shown(self, bot: Bot) -> str:
+        platform = platforms.find(bot.space.platform)
+        if platform is None:
+            return looks.pretty(bot.options)
+        return looks.pairs(shown(declared_options(platform, "bot"), bot.options))
+
+
+def _name(person: Mapping[str, Any]) -> str:
+    username, name = person.get("username") or person.get("id"), person.get("name")
+    return f"{username} ({name})" if name else str(username)
+
+
+def _list(model: type[Model]) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")

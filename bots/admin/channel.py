@@ -1,0 +1,150 @@
+"""Channels: what is known of them, who is in them, and what bots heard and said there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html_join
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
+from unfold.decorators import display
+
+from bots import access
+from bots.admin import looks
+from bots.admin.base import GrowingAdmin, VisibleFilter, actor_of
+from bots.admin.operations import OPERATIONS
+from bots.models import Bot, Message
+from spaces.models import Channel
+
+LATEST = 50
+
+
+class BotInIt(DropdownFilter):
+    title = "bot"
+    parameter_name = "bot"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(bot.pk), str(bot)) for bot in access.bots(actor_of(request))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        chosen = self.value() or ""
+        if not chosen:
+            return queryset
+        if not chosen.isdecimal():
+            return queryset.none()
+        bot = access.bots(actor_of(request)).exclude(person=None).filter(pk=chosen)
+        return queryset.filter(participants__person__in=bot.values("person"))
+
+
+@admin.register(Channel)
+class ChannelAdmin(GrowingAdmin):
+    list_display = ("shown", "name", "kind", "space", "archived", "synced_shown")
+    list_select_related = ("space",)
+    list_filter = (BotInIt, ("space", VisibleFilter), ("kind", ChoicesDropdownFilter), "archived")
+    search_fields = ("name", "title", "=remote_id")
+    empty_hint = (
+        "Channels appear when a bot is in them. Open a bot and press Create channel, or press "
+        "Sync after the bot was added to a channel on its platform."
+    )
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    "space",
+                    "kind",
+                    "name",
+                    "title",
+                    "topic",
+                    "archived",
+                    "remote_id",
+                    "synced_shown",
+                )
+            },
+        ),
+    )
+    change_form_outer_after_template = "admin/bots/tables.html"
+
+    def beside(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        bots = access.bots(actor_of(request))
+        return {"tables": [_bots(row, bots), _participants(row), _messages(row, bots)]}
+
+    @display(description="Channel")
+    def shown(self, channel: Channel) -> str:
+        return str(channel)
+
+    @display(description="Last sync")
+    def synced_shown(self, channel: Channel) -> str:
+        return looks.moment(channel.synced_at)
+
+
+def _bots(channel: Channel, bots: QuerySet[Bot]) -> dict[str, Any]:
+    here = bots.filter(person__participations__channel=channel)[:LATEST]
+    return {
+        "title": "Bots in this channel",
+        "table": looks.table(("Bot", "Ask it to"), ((looks.link(b), _asks(b, channel)) for b in here)),
+        "nothing": "None.",
+    }
+
+
+def _asks(bot: Bot, channel: Channel) -> SafeString:
+    links = (
+        (
+            reverse("admin:bots_bot_ask", args=[bot.pk, name]),
+            urlencode({"channel": channel.pk}),
+            OPERATIONS[name].label,
+        )
+        for name in ("send", "add-participants", "remove-participants")
+    )
+    return format_html_join(" · ", '<a class="text-link" href="{}?{}">{}</a>', links)
+
+
+def _participants(channel: Channel) -> dict[str, Any]:
+    rows = list(channel.participants.select_related("person").order_by("pk")[: LATEST + 1])
+    return {
+        "title": "Participants",
+        "table": looks.table(
+            ("Person", "Username", "Role", "Joined"),
+            (
+                (
+                    looks.link(row.person),
+                    row.person.username or looks.NOTHING,
+                    row.role,
+                    looks.moment(row.joined_at),
+                )
+                for row in rows[:LATEST]
+            ),
+        ),
+        "all_url": f"{reverse('admin:spaces_person_changelist')}?channel={channel.pk}",
+        "more": len(rows) > LATEST,
+        "nothing": "Nobody is known to be here. Press Sync on a bot of this channel.",
+    }
+
+
+def _messages(channel: Channel, bots: QuerySet[Bot]) -> dict[str, Any]:
+    heard = Message.objects.filter(channel=channel, bot__in=bots)
+    rows = list(heard.select_related("bot", "sender").order_by("-sent_at", "-pk")[: LATEST + 1])
+    return {
+        "title": "Latest messages",
+        "table": looks.table(
+            ("Sent", "From", "Text", "Bot"),
+            (
+                (
+                    looks.link(row, looks.moment(row.sent_at)),
+                    str(row.sender or looks.NOTHING),
+                    Truncator(row.text).chars(200) or looks.NOTHING,
+                    str(row.bot),
+                )
+                for row in rows[:LATEST]
+            ),
+        ),
+        "all_url": f"{reverse('admin:bots_message_changelist')}?channel__id__exact={channel.pk}",
+        "more": len(rows) > LATEST,
+        "nothing": "Nothing was said here yet.",
+    }

@@ -1,0 +1,81 @@
+"""People: everybody that bots have met."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.contrib.filters.admin import TextFilter
+from unfold.decorators import display
+
+from bots import access
+from bots.admin import looks
+from bots.admin.base import GrowingAdmin, VisibleFilter, actor_of
+from bots.targets import as_id
+from spaces.models import Participant, Person
+
+LATEST = 50
+
+
+class InChannel(TextFilter):
+    title = "channel id"
+    parameter_name = "channel"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.value():
+            return queryset
+        channels = access.channels(actor_of(request)).filter(pk=as_id(str(self.value())))
+        return queryset.filter(participations__channel__in=channels)
+
+
+@admin.register(Person)
+class PersonAdmin(GrowingAdmin):
+    list_display = ("shown", "username", "email", "is_bot", "space", "seen_shown")
+    list_select_related = ("space",)
+    list_filter = (("space", VisibleFilter), "is_bot", InChannel)
+    search_fields = ("username", "name", "email", "=remote_id")
+    empty_hint = "People appear when a bot shares a channel with them. Press Sync on a bot."
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    "space",
+                    "username",
+                    "name",
+                    "email",
+                    "is_bot",
+                    "remote_id",
+                    "seen_shown",
+                )
+            },
+        ),
+    )
+    change_form_outer_after_template = "admin/bots/tables.html"
+
+    def beside(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        visible = access.channels(actor_of(request))
+        rows = Participant.objects.filter(person=row, channel__in=visible)
+        rows = rows.select_related("channel").order_by("-pk")[:LATEST]
+        return {
+            "tables": [
+                {
+                    "title": "Channels",
+                    "table": looks.table(
+                        ("Channel", "Role", "Joined"),
+                        ((looks.link(r.channel), r.role, looks.moment(r.joined_at)) for r in rows),
+                    ),
+                    "nothing": "In no channel that your bots are in.",
+                }
+            ]
+        }
+
+    @display(description="Person")
+    def shown(self, person: Person) -> str:
+        return str(person)
+
+    @display(description="Seen")
+    def seen_shown(self, person: Person) -> str:
+        return looks.moment(person.seen_at)

@@ -1,0 +1,159 @@
+"""Spaces: choose a platform, then fill in what it declares."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest, HttpResponse
+from unfold.decorators import display
+
+from bots import lifecycle
+from bots.admin import looks, platforms
+from bots.admin.base import OperatorAdmin, actor_of
+from bots.admin.options import PREFIX, OptionsForm, option_fields, shown
+from bots.refusals import Refused
+from spaces.models import Space
+from spaces.platforms import registry
+from spaces.platforms.contract import Platform, declared_options
+
+
+class SpaceForm(OptionsForm):
+    platform: ClassVar[type[Platform]]
+
+    class Meta:
+        model = Space
+        fields = ("name", "slug", "url")
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.instance.platform = self.platform.name
+
+
+def form_for(platform: type[Platform]) -> type[SpaceForm]:
+    declared = declared_options(platform, "space")
+    return type(
+        "SpaceForm",
+        (SpaceForm,),
+        {**option_fields(declared, {}), "declared": declared, "platform": platform},
+    )
+
+
+@admin.register(Space)
+class SpaceAdmin(OperatorAdmin):
+    list_display = ("name", "slug", "platform_shown", "url", "bots_shown")
+    search_fields = ("name", "slug", "url")
+    empty_hint = (
+        "A space is one installation of a chat platform. Add the first one, then add a bot to it."
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Space]:
+        return super().get_queryset(request).annotate(bot_count=Count("bots"))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        # Others would not see what they added: they see the spaces of their bots.
+        return super().has_add_permission(request) and actor_of(request).sees_all
+
+    def has_change_permission(self, request: HttpRequest, obj: Space | None = None) -> bool:
+        # Nobody can say what is valid for a platform that is not here.
+        installed = obj is None or platforms.find(obj.platform) is not None
+        return installed and super().has_change_permission(request, obj)
+
+    # Form ---------------------------------------------------------------------------------------
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if self._platform(request, None) is None and self.has_add_permission(request):
+            return platforms.choose(
+                request,
+                self,
+                title="Add space: which platform?",
+                choices=[
+                    platforms.Choice(label=p.label, detail=name, url=f"?platform={name}")
+                    for name, p in sorted(registry.platforms().items())
+                ],
+                nothing="No platform is installed.",
+            )
+        return super().add_view(request, form_url, extra_context)
+
+    def _platform(self, request: HttpRequest, obj: Space | None) -> type[Platform] | None:
+        return platforms.find(obj.platform if obj else request.GET.get("platform", ""))
+
+    def get_form(
+        self, request: HttpRequest, obj: Space | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        platform = self._platform(request, obj)
+        if platform is not None and not self._only_viewed(request, obj):
+            kwargs["form"] = form_for(platform)
+        return super().get_form(request, obj, change=change, **kwargs)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Space | None = None) -> Any:
+        platform = self._platform(request, obj)
+        fields = ["platform_shown", "name", "slug"]
+        if platform is None or platform.needs_url:
+            fields.append("url")
+        if platform is None or self._only_viewed(request, obj):
+            return [(None, {"fields": [*fields, "options_shown"]})]
+        options = [PREFIX + name for name in declared_options(platform, "space")]
+        return [
+            (None, {"fields": fields}),
+            (
+                "Options",
+                {
+                    "fields": options,
+                    "description": "A field left empty follows the default, shown in grey.",
+                },
+            ),
+        ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Space | None = None) -> Any:
+        return ("platform_shown", "options_shown", *(["slug"] if obj else []))
+
+    def get_prepopulated_fields(
+        self, request: HttpRequest, obj: Space | None = None
+    ) -> dict[str, Any]:
+        return {} if obj else {"slug": ("name",)}
+
+    def _only_viewed(self, request: HttpRequest, obj: Space | None) -> bool:
+        return obj is not None and not self.has_change_permission(request, obj)
+
+    # Saving -------------------------------------------------------------------------------------
+
+    def save_model(self, request: HttpRequest, obj: Space, form: Any, change: bool) -> None:
+        lifecycle.space_changed(obj)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        # Not every single channel and message by name: a space may hold millions.
+        spaces = list(objs)
+        bots = [f"Bot {bot}" for space in spaces for bot in space.bots.all()]
+        told = [f"{space} with its channels and people" for space in spaces]
+        return told, {self.opts.verbose_name_plural: len(spaces)}, set(), bots
+
+    def delete_model(self, request: HttpRequest, obj: Space) -> None:
+        lifecycle.delete_space(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Space]) -> None:
+        for space in queryset:
+            try:
+                lifecycle.delete_space(space)
+            except Refused as refused:
+                messages.error(request, refused.detail)
+
+    # Columns ------------------------------------------------------------------------------------
+
+    @display(description="Platform", ordering="platform")
+    def platform_shown(self, space: Space) -> str:
+        return platforms.label(space.platform)
+
+    @display(description="Bots", ordering="bot_count")
+    def bots_shown(self, space: Any) -> int:
+        return int(space.bot_count)
+
+    @display(description="Options")
+    def options_shown(self, space: Space) -> str:
+        platform = platforms.find(space.platform)
+        if platform is None:
+            return looks.pretty(space.options)
+        return looks.pairs(shown(declared_options(platform, "space"), space.options))

@@ -1,0 +1,74 @@
+"""What all our views have in common."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from django.http import Http404
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+
+from bots import access
+from bots.api.authentication import actor_of
+from bots.api.parsers import StrictJSONParser
+from bots.models import Bot, Scope
+from bots.refusals import Missing
+
+
+class Nothing(serializers.Serializer):
+    """A request without a body."""
+
+
+class View(GenericAPIView):
+    """A view of `bots.api`: reads need the scope `read`, all else `acting_scope`."""
+
+    acting_scope = Scope.SEND
+    http_method_names = ["get", "head", "post", "patch", "delete"]
+    parser_classes = [StrictJSONParser]
+    ordering: tuple[str, ...] = ("pk",)
+    # What is sent with each method; the browsable pages and the OpenAPI document read it.
+    inputs: dict[str, type[serializers.Serializer]] = {}
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        # PostgreSQL takes no NUL characters, and nothing here has one in its name.
+        if any("\x00" in value for value in kwargs.values()):
+            raise Http404
+        for name, values in request.query_params.lists():
+            if any("\x00" in value for value in values):
+                raise ValidationError({name: "It holds a NUL character."})
+
+    @property
+    def actor(self) -> access.Actor:
+        actor = actor_of(self.request)
+        assert actor is not None, "HasScope lets nobody in who is unknown"
+        return actor
+
+    @cached_property
+    def bot(self) -> Bot:
+        """The bot in the path. Raises `Missing` also when it is somebody else's."""
+        slug = self.kwargs["slug"]
+        bots = access.bots(self.actor).select_related("space", "connection")
+        if (bot := bots.filter(slug=slug).first()) is None:
+            raise Missing(f"There is no bot {slug!r}, or not for you.")
+        return bot
+
+    def get_serializer_class(self) -> type[serializers.BaseSerializer]:
+        if self.request.method in ("POST", "PATCH", "DELETE"):
+            return self.inputs.get(self.request.method, Nothing)
+        return super().get_serializer_class()
+
+    def given(self) -> dict[str, Any]:
+        """The request's body, validated. Raises `ValidationError`."""
+        serializer = self.get_serializer(data=self.request.data)
+        serializer.is_valid(raise_exception=True)
+        return serializer.validated_data  # type: ignore[no-any-return]
+
+    def asked(self, query: type[serializers.Serializer]) -> dict[str, Any]:
+        """The query parameters, validated. Raises `ValidationError`."""
+        serializer = query(data=self.request.query_params.dict())
+        serializer.is_valid(raise_exception=True)
+        return serializer.validated_data  # type: ignore[no-any-return]

@@ -1,0 +1,231 @@
+"""Handlers: run in order, retried, failed in the open, and harmless to everything else."""
+
+from __future__ import annotations
+
+import pytest
+from django.utils import timezone
+
+from bots import inbox
+from bots.handlers import Call, on, registered
+from bots.models import Bot, HandlerRun, Job, WorkState
+from bots.tests.builders import (
+    let_time_pass,
+    make_bot,
+    make_channel,
+    make_person,
+    run_lanes,
+)
+from spaces.models import LocalMessage
+from spaces.platforms.messages import Card, Incoming, Kind, PersonInfo
+
+pytestmark = pytest.mark.django_db
+
+ALICE = PersonInfo(id="alice-id", username="alice", name="Alice")
+heard: list[str] = []
+failures: list[Exception] = []
+
+
+@on("message.posted", name="test_listener")
+def listener(call: Call) -> None:
+    heard.append(call.text)
+    if failures:
+        raise failures.pop()
+
+
+@on("message.posted", name="test_talker")
+def talker(call: Call) -> None:
+    call.reply(f"you said {call.text}")
+    call.reply_in_thread("more here", card=Card(title="Details"))
+    if failures:
+        raise failures.pop()
+
+
+@on("message.posted", name="test_whisperer")
+def whisperer(call: Call) -> None:
+    call.reply_privately("psst")
+
+
+@pytest.fixture(autouse=True)
+def _silence():
+    yield
+    heard.clear()
+    failures.clear()
+
+
+def tell(bot: Bot, channel, text: str, number: int = 1, person=ALICE, **changes) -> None:
+    """A message arrives at the bot."""
+    incoming = Incoming(
+        kind=Kind.MESSAGE_POSTED,
+        id=f"message-{channel.name}-{number}",
+        message_id=f"{channel.name}-{number}",
+        occurred_at=timezone.now(),
+        channel_id=channel.remote_id,
+        person=person,
+        text=text,
+        **changes,
+    )
+    bot.connection.refresh_from_db()
+    inbox.receive(
+        [
+            inbox.Received(
+                connection_id=bot.connection.pk,
+                bot_id=bot.pk,
+                space_id=bot.space_id,
+                fence=bot.connection.fence,
+                incoming=[incoming],
+            )
+        ]
+    )
+
+
+def posted(channel) -> list[str]:
+    found = LocalMessage.objects.filter(room=channel.remote_id).order_by("pk")
+    return list(found.values_list("text", flat=True))
+
+
+def test_an_enabled_handler_meets_each_event_once_in_order():
+    bot = make_bot(handlers=["test_listener"])
+    channel = make_channel(bot)
+    for number in range(5):
+        tell(bot, channel, str(number), number)
+        tell(bot, channel, str(number), number)  # told again, after a reconnect perhaps
+
+    run_lanes()
+
+    assert heard == ["0", "1", "2", "3", "4"]
+
+
+def test_a_handler_that_is_not_enabled_hears_nothing():
+    bot = make_bot()
+
+    tell(bot, make_channel(bot), "anybody?")
+    run_lanes()
+
+    assert heard == []
+
+
+def test_the_bots_own_messages_are_not_shown_to_its_handlers():
+    bot = make_bot(handlers=["test_listener"])
+
+    tell(bot, make_channel(bot), "me", own=True)
+    run_lanes()
+
+    assert heard == []
+
+
+def test_replies_go_where_the_message_was_and_into_its_thread():
+    bot = make_bot(handlers=["test_talker"])
+    channel = make_channel(bot)
+    with_thread = Job.objects.filter(payload__has_key="thread")
+
+    tell(bot, channel, "hi")
+    run_lanes()
+
+    assert posted(channel)[0] == "you said hi"
+    assert with_thread.get().payload["thread"] == "lobby-1"
+
+
+def test_a_private_reply_reaches_the_person():
+    bot = make_bot(handlers=["test_whisperer"])
+    channel = make_channel(bot)
+    person = make_person("alice").connect().person
+
+    tell(bot, channel, "hi", person=person)
+    run_lanes()
+
+    assert LocalMessage.objects.get(text="psst").room.kind == "direct"
+
+
+def test_a_failing_handler_is_tried_again_and_what_it_sent_is_sent_once():
+    bot = make_bot(handlers=["test_talker"])
+    channel = make_channel(bot)
+    failures.extend([RuntimeError("late"), RuntimeError("later")])
+
+    tell(bot, channel, "hi")
+    for _ in range(3):
+        run_lanes()
+        let_time_pass()
+
+    run = HandlerRun.objects.get()
+    assert (run.state, run.attempts, run.traceback) == (WorkState.SUCCEEDED, 3, "")
+    assert posted(channel).count("you said hi") == 1
+
+
+def test_a_handler_that_keeps_failing_is_left_failed_and_the_next_event_goes_on():
+    bot = make_bot(handlers=["test_listener"])
+    channel = make_channel(bot)
+    failures.extend(ValueError("no such luck") for _ in range(5))
+    tell(bot, channel, "bad", 1)
+    tell(bot, channel, "good", 2)
+
+    for _ in range(5):
+        run_lanes()
+        let_time_pass()
+    run_lanes()
+
+    failed, fine = HandlerRun.objects.order_by("pk")
+    assert (failed.state, failed.attempts) == (WorkState.FAILED, 5)
+    assert "ValueError: no such luck" in failed.error_detail
+    assert "in listener" in failed.traceback
+    assert fine.state == WorkState.SUCCEEDED
+    assert heard == ["bad"] * 5 + ["good"]
+
+
+def test_a_failing_handler_holds_up_no_other_channel_and_no_other_handler():
+    bot = make_bot(handlers=["test_listener", "test_talker"])
+    lobby, ops = make_channel(bot, "lobby"), make_channel(bot, "ops")
+    failures.append(RuntimeError("once"))
+    tell(bot, lobby, "first", 1)
+    tell(bot, lobby, "second", 2)
+    tell(bot, ops, "elsewhere", 3)
+
+    run_lanes()
+
+    waiting = HandlerRun.objects.filter(state=WorkState.QUEUED)
+    assert {(run.handler, run.event.channel.name) for run in waiting} == {
+        (waiting[0].handler, "lobby")
+    }
+    assert HandlerRun.objects.filter(state=WorkState.SUCCEEDED).count() == 6 - len(waiting)
+
+
+def test_an_event_a_dead_worker_left_in_the_middle_is_handled_again():
+    bot = make_bot(handlers=["test_listener"])
+    tell(bot, make_channel(bot), "again")
+    HandlerRun.objects.update(state=WorkState.RUNNING, attempts=1)
+
+    run_lanes()
+
+    assert heard == ["again"]
+    assert HandlerRun.objects.get().state == WorkState.SUCCEEDED
+
+
+def test_a_handler_whose_package_went_away_fails_in_the_open():
+    bot = make_bot(handlers=["test_listener"])
+    tell(bot, make_channel(bot), "hi")
+    HandlerRun.objects.update(handler="gone")
+
+    run_lanes()
+
+    run = HandlerRun.objects.get()
+    assert (run.state, run.error_code) == (WorkState.FAILED, "handler_gone")
+
+
+def test_two_handlers_cannot_have_one_name():
+    with pytest.raises(ValueError, match="two handlers"):
+        on("message.posted", name="echo")(lambda call: None)
+    with pytest.raises(ValueError, match="not a valid Kind"):
+        on("message.writen", name="typo")(lambda call: None)
+
+    assert "typo" not in registered()
+
+
+def test_echo_leaves_other_bots_alone():
+    bot = make_bot(handlers=["echo"])
+    channel = make_channel(bot)
+    robot = PersonInfo(id="r2", username="r2", is_bot=True)
+
+    tell(bot, channel, "beep", 1, person=robot)
+    tell(bot, channel, "hello", 2)
+    run_lanes()
+
+    assert posted(channel) == ["hello"]
