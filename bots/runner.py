@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import Any, cast
 
 from django.db import transaction
 from django.db.models import F
@@ -33,7 +34,7 @@ from bots.connections import states
 from bots.lanes import Claim
 from bots.models import Attempt, Bot, Job, JobKind, LaneKind, WorkState
 from spaces.platforms import trace
-from spaces.platforms.contract import Ability, Platform
+from spaces.platforms.contract import OPERATIONS, Ability, Platform
 from spaces.platforms.errors import (
     CredentialsRefused,
     Misconfigured,
@@ -45,11 +46,10 @@ from spaces.platforms.errors import (
 
 log = logging.getLogger(__name__)
 
-# The longest one call to a platform may take, in seconds; its lease must outlive it.
-LONGEST_CALL_SECONDS = 60.0
 FLUSH_SECONDS = 0.2  # outcomes wait no longer than this to be written
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 60.0
+CALLS = frozenset(operation for operations in OPERATIONS.values() for operation in operations)
 PACE_SLACK = timedelta(milliseconds=50)  # a slot that near is simply waited for
 
 
@@ -95,7 +95,7 @@ class _Batch:
     def __init__(self, claim: Claim, platform: Platform, jobs: list[Job]):
         self.claim = claim
         self.bot = claim.lane.bot
-        self.platform = platform
+        self.platform = cast(Platform, _Leased(platform, claim))
         self.waiting = jobs
         self.outcomes: list[records.Outcome] = []
         self.flush_at = time.monotonic() + FLUSH_SECONDS
@@ -126,7 +126,6 @@ class _Batch:
             job.finished_at = timezone.now()
             self.outcomes.append(records.Outcome(job=job, attempt=None))
             return
-        self.claim.ensure(LONGEST_CALL_SECONDS)
         with _attempt(self.platform, job) as attempt:
             try:
                 self._perform(job)
@@ -134,6 +133,8 @@ class _Batch:
                 self._settle(job, error)
             except (PlatformError, Misconfigured) as error:
                 self._failed(job, error)
+            except lanes.LeaseLost:
+                raise
             except Exception:
                 log.exception("job %s: the platform %s broke", job.pk, self.platform.name)
                 self._broke(job)
@@ -211,6 +212,20 @@ class _Batch:
             return False
         time.sleep(max(0.0, wait.total_seconds()))
         return True
+
+
+class _Leased:
+    """A platform that looks at the lease of the lane right before each call: it must outlive the
+    call, or somebody else could be sending the same meanwhile. Raises `LeaseLost`."""
+
+    def __init__(self, platform: Platform, claim: Claim):
+        self._platform = platform
+        self._claim = claim
+
+    def __getattr__(self, name: str) -> Any:
+        if name in CALLS:
+            self._claim.ensure(self._platform.longest_call_seconds)
+        return getattr(self._platform, name)
 
 
 @contextmanager

@@ -163,7 +163,7 @@ class BotAdmin(OperatorAdmin):
     )
     search_fields = ("name", "slug", "space__name")
     actions = ("start_chosen", "stop_chosen", "reconnect_chosen", "sync_chosen")
-    empty_hint = "A bot is an account in a space. Add a space first, then a bot with its credentials."
+    empty_hint = "A bot is an account in a space. Add a space first, then a bot there."
     change_form_outer_before_template = "admin/bots/bot/before.html"
     presses: ClassVar[dict[str, Press]] = {
         "test": Press(label="Test", icon="stethoscope", run=_test, variant="primary"),

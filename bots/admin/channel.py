@@ -88,7 +88,9 @@ def _bots(channel: Channel, bots: QuerySet[Bot]) -> dict[str, Any]:
     here = bots.filter(person__participations__channel=channel)[:LATEST]
     return {
         "title": "Bots in this channel",
-        "table": looks.table(("Bot", "Ask it to"), ((looks.link(b), _asks(b, channel)) for b in here)),
+        "table": looks.table(
+            ("Bot", "Ask it to"), ((looks.link(bot), _asks(bot, channel)) for bot in here)
+        ),
         "nothing": "None.",
     }
 

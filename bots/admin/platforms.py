@@ -1,4 +1,4 @@
-"""Adding in two steps: first what it belongs to, then a form with the fields that follow from it."""
+"""Adding in two steps: first what it belongs to, then the fields that follow from that."""
 
 from __future__ import annotations
 

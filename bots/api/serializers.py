@@ -8,7 +8,6 @@ from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from bots import handlers
 from bots.connections import states
 from bots.models import (
     Attempt,
@@ -155,9 +154,6 @@ class BotChangeSerializer(serializers.Serializer):
         for name, value in attrs.items():
             if name != "credentials":
                 setattr(bot, name, value)
-        for name, unknown in (("handlers", set(bot.handlers) - set(handlers.registered())),):
-            if unknown:
-                raise serializers.ValidationError({name: f"Unknown: {', '.join(sorted(unknown))}."})
         judge(bot)
         return attrs | {"bot": bot}
 
@@ -338,6 +334,7 @@ class AttemptSerializer(serializers.ModelSerializer):
 
 
 class ResolveSerializer(serializers.Serializer):
-    vars()["as"] = Choice(
-        choices=["sent", "not_sent"], help_text="`not_sent` tries the job again."
-    )
+    """What a person saw when they looked: was it sent? `not_sent` tries the job again."""
+
+    def get_fields(self) -> dict[str, Any]:
+        return {"as": Choice(choices=["sent", "not_sent"])}  # no attribute can have this name

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
 
 from bots import lanes, lifecycle, targets
-from bots.models import Bot, Job, JobKind, Lane, Message, State, WorkState
+from bots.models import Attempt, Bot, Job, JobKind, Lane, Message, State, WorkState
 from bots.tests.builders import (
     SECRET,
     let_time_pass,
@@ -245,6 +246,25 @@ def test_a_worker_that_lost_its_lane_writes_nothing(bot, channel):
 
     job.refresh_from_db()
     assert job.state == WorkState.QUEUED
+
+
+def test_what_a_worker_sent_while_it_lost_its_lane_is_found_by_its_successor(bot, channel):
+    jobs = [make_job(bot, channel, str(n)) for n in range(3)]
+
+    def lose_the_lane(do):
+        sent = do()
+        past = timezone.now() - timedelta(seconds=1)
+        Lane.objects.update(fence=F("fence") + 1, holder="somebody else", claimed_until=past)
+        return sent
+
+    faulty.script(lose_the_lane)
+    lanes.drain(jobs[0].lane_id)
+    assert not Attempt.objects.exists()
+
+    run_lanes()
+
+    assert set(Job.objects.values_list("state", flat=True)) == {WorkState.SUCCEEDED}
+    assert posted(channel) == ["0", "1", "2"]
 
 
 def test_a_long_text_is_split_into_parts_that_stay_together(bot, channel):

@@ -247,8 +247,12 @@ class Platform:
     abilities: ClassVar[frozenset[Ability]]
     credentials: ClassVar[tuple[Credential, ...]] = ()
     options: ClassVar[tuple[Option, ...]] = ()
-    limits: ClassVar[Limits] = Limits()
+    # A platform whose servers differ sets its own on the object, once it is connected.
+    limits: Limits = Limits()
     needs_url: ClassVar[bool] = True
+    # How long one operation can take before its timeouts end it; the lease on the lane is made
+    # to outlive it.
+    longest_call_seconds: float = 60.0
 
     def __init__(self, account: Account):
         self.account = account

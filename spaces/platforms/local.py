@@ -107,6 +107,7 @@ class Local(Platform):
     name = "local"
     label = "Local"
     needs_url = False
+    longest_call_seconds = 20.0  # as long as the database lets a writer wait for its turn
     abilities = frozenset(Ability)
     credentials = (
         Credential(
