@@ -25,7 +25,7 @@ EVENTS = 10_000  # a run
 BOTS = 10
 EVENT_BYTES = 1_300
 PEOPLE = [
-    PersonInfo(id=f"person-{n}", username=f"user{n}", name=f"User {n}", email=f"user{n}@example.com")
+    PersonInfo(id=f"person-{n}", username=f"user{n}", email=f"user{n}@example.com")
     for n in range(50)
 ]
 _numbers = count()

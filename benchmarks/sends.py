@@ -13,19 +13,18 @@ from django.conf import settings
 
 from benchmarks.figures import Figure, side_by_side
 from benchmarks.scene import make_bots
+from benchmarks.waiting import wait_for_jobs
 from botadmin.celery import app
 from botadmin.embedded.parts import Worker
 from bots import clients, jobs, lifecycle, targets
-from bots.models import Bot, Job, JobKind, WorkState
-from bots.models.lane import UNFINISHED
+from bots.models import Bot, JobKind
 from spaces.models import Channel
 from spaces.platforms.messages import Outgoing
 
 MESSAGES = 500  # a run
 BOTS = 4
 TEXT = "The quick brown fox jumps over the lazy dog. " * 4
-LOOK_SECONDS = 0.005
-PATIENCE_SECONDS = 60
+READY_SECONDS = 30
 _numbers = count()
 
 
@@ -34,7 +33,7 @@ def main() -> list[Figure]:
     channels = list(targets.channels_of(bots[0]))
     worker = Worker(app, threads=settings.BOTADMIN_WORKER_THREADS)
     worker.start()
-    worker.wait_until_ready(PATIENCE_SECONDS)
+    worker.wait_until_ready(READY_SECONDS)
 
     def as_jobs() -> float:
         for bot in bots:
@@ -43,7 +42,7 @@ def main() -> list[Figure]:
         started = time.perf_counter()
         for bot in bots:
             lifecycle.start(bot)
-        _wait_for_jobs()
+        wait_for_jobs()
         return MESSAGES / (time.perf_counter() - started)
 
     def bare() -> float:
@@ -75,12 +74,3 @@ def _submit(bot: Bot, channels: list[Channel], number: int) -> None:
     ]
     jobs.submit_many(bot, requests, requested_by="benchmark")
 
-
-def _wait_for_jobs() -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while Job.objects.filter(state__in=UNFINISHED).exists():
-        if time.monotonic() > deadline:
-            raise TimeoutError("the jobs do not come to an end")
-        time.sleep(LOOK_SECONDS)
-    if failed := Job.objects.exclude(state=WorkState.SUCCEEDED).first():
-        raise RuntimeError(f"a job {failed.state}: {failed.error_detail}")

@@ -12,6 +12,7 @@ from typing import Any
 import dj_database_url
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from botadmin import env
@@ -76,6 +77,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
 LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -251,16 +253,13 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["bots.api.permissions.HasScope"],
-    "DEFAULT_PARSER_CLASSES": [
-        "bots.api.parsers.StrictJSONParser",
-        "rest_framework.parsers.MultiPartParser",
-    ],
+    "DEFAULT_PARSER_CLASSES": ["bots.api.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": [
         "rest_framework.renderers.JSONRenderer",
         "rest_framework.renderers.BrowsableAPIRenderer",
     ],
     "DEFAULT_PAGINATION_CLASS": "bots.api.pagination.Pagination",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "bots.api.schema.Schema",
     "EXCEPTION_HANDLER": "bots.api.problems.handler",
 }
 SPECTACULAR_SETTINGS = {
@@ -268,6 +267,18 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Configure and drive chat bots on several platforms.",
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
+    "DEFAULT_GENERATOR_CLASS": "bots.api.schema.Generator",
+    "ENUM_NAME_OVERRIDES": {
+        "Ability": "spaces.platforms.contract.Ability",
+        "ChannelKind": "spaces.platforms.messages.ChannelKind",
+        "ConnectionState": "bots.models.State.values",
+        "JobKind": "bots.models.JobKind.values",
+        "JobState": "bots.models.WorkState.values",
+        "Permission": "bots.models.Permission.values",
+        "Receive": "bots.models.Receive.values",
+        "Role": "spaces.platforms.messages.Role",
+    },
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
     # Served by ourselves: the page works without the internet and tells nobody who reads it.
@@ -283,6 +294,13 @@ UNFOLD = {
     "SITE_HEADER": "botadmin",
     "SITE_SYMBOL": "smart_toy",
     "SHOW_VIEW_ON_SITE": False,
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("bots/icon.svg"),
+        }
+    ],
     "SIDEBAR": {"navigation": "bots.admin.navigation.sidebar"},
 }
 

@@ -6,8 +6,9 @@ import shutil
 import tempfile
 
 # What the developer has set for a botadmin of their own must not change what the tests prove.
-for name in [name for name in os.environ if name.startswith("BOTADMIN_")]:
-    del os.environ[name]
+for name in list(os.environ):
+    if name.startswith("BOTADMIN_") and not name.startswith("BOTADMIN_TEST_"):
+        del os.environ[name]
 os.environ["BOTADMIN_DATA_DIR"] = tempfile.mkdtemp(prefix="botadmin-tests-")
 atexit.register(shutil.rmtree, os.environ["BOTADMIN_DATA_DIR"], ignore_errors=True)
 

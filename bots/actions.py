@@ -71,6 +71,11 @@ def post(platform: Platform, job: Job) -> Result:
                     "channel": sent.channel_id,
                     "sent_at": sent.sent_at.isoformat(),
                     "text": part.text,
+                    # Without ids: the platform tells those with the message's own event.
+                    "files": [
+                        {"id": "", "name": f.name, "content_type": f.content_type, "size": f.size}
+                        for f in part.files
+                    ],
                 }
             )
     return job.result
@@ -210,9 +215,19 @@ def archive_channel(platform: Platform, job: Job) -> Result:
 @action(JobKind.JOIN_CHANNEL)
 def join_channel(platform: Platform, job: Job) -> Result:
     name = job.payload["name"]
-    if Ability.FIND_CHANNEL in platform.abilities:
-        name = platform.find_channel(id=name, name=name).id
-    return {"channel": _channel(platform.join_channel(name))}
+    return {"channel": _channel(platform.join_channel(_channel_id(platform, name)))}
+
+
+def _channel_id(platform: Platform, name: str) -> str:
+    """The id of the channel called `name`, which may be an id itself."""
+    if Ability.FIND_CHANNEL not in platform.abilities:
+        return name
+    try:
+        return platform.find_channel(name=name).id
+    except NotFound as error:
+        if error.code != NotFound.code:
+            raise  # several have this name
+        return name
 
 
 @action(JobKind.LEAVE_CHANNEL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from bots import clients, lifecycle
-from bots.models import Bot
+from bots.models import Bot, Connection
 from spaces.models import Space
 from spaces.platforms import local
 from spaces.platforms.messages import (
@@ -65,4 +65,8 @@ def seed() -> Bot:
     for number, (author, room, text) in enumerate(TALK):
         people[author].post_message(Outgoing(key=f"demo-{number}", channel=rooms[room], text=text))
     people["carla"].post_message(Outgoing(key="demo-card", channel=rooms["ops"], card=STATUS))
+    with clients.borrow(bot) as platform:
+        # From here on it hears everything, also what is said before it is connected for the first
+        # time.
+        Connection.objects.filter(bot=bot).update(cursor=platform.start_cursor())
     return bot

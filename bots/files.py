@@ -10,7 +10,7 @@ from __future__ import annotations
 import mimetypes
 import socket
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -60,6 +60,12 @@ def store(bot: Bot, handed: Sequence[Handed]) -> list[StoredFile]:
             for file in handed
         ]
     )
+
+
+def discard(stored: Iterable[StoredFile]) -> None:
+    """Remove the contents of files whose rows will not be."""
+    for file in stored:
+        file.content.delete(save=False)
 
 
 def safe_name(name: str) -> str:

@@ -22,7 +22,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from bots import handlers
+from bots import bulk, handlers
 from bots.models import Bot, Connection, Direction, Event, Message
 from spaces import sync
 from spaces.models import Channel
@@ -95,7 +95,7 @@ class Inbox:
         """Wait until everything handed over before is stored. Raises `InboxEnded` after `stop`."""
         reached = threading.Event()
         self._queue.put(reached)
-        while not reached.wait(1.0):
+        while not reached.wait(0.2):
             if not self.alive:
                 raise InboxEnded
 
@@ -159,10 +159,10 @@ def _smaller(batch: Sequence[Received], error: Exception) -> list[Received]:
         return list(batch)
     (received,) = batch
     match received.incoming:
-        case []:
-            return []  # not even its cursor can be stored
-        case [Incoming(kind=Kind.GAP)]:
-            return [replace(received, incoming=[])]
+        case [_] if received.cursor:
+            return [replace(received, cursor={}), replace(received, incoming=[])]
+        case [] | [Incoming(kind=Kind.GAP)]:
+            return []  # a cursor or a gap that cannot be stored: there is nothing smaller
         case [_]:
             return [replace(received, incoming=[_gap(received, error)])]
     *early, last = received.incoming
@@ -217,7 +217,7 @@ def _store_events(batch: Sequence[Received]) -> list[tuple[Event, Incoming]]:
         return []
     found = _resolve(new)
     events = [_event(f) for f in found]
-    Event.objects.bulk_create(events)
+    bulk.insert(events)
     _keep_messages(found)
     _keep_channels_and_people(found)
     return [(event, f.incoming) for event, f in zip(events, found, strict=True)]
@@ -357,8 +357,17 @@ def _keep_messages(found: Sequence[_Found]) -> None:
         for f in found
         if f.incoming.kind == Kind.MESSAGE_POSTED and f.channel_id is not None
     ]
-    Message.objects.bulk_create(rows, ignore_conflicts=True)
+    keep_messages(rows)
     _change_messages(found)
+
+
+def keep_messages(rows: Iterable[Message]) -> None:
+    """Store messages, each once. Of those we sent ourselves only the files' ids are news."""
+    bulk.upsert(
+        list({(row.bot_id, row.remote_id): row for row in rows}.values()),
+        unique=["bot_id", "remote_id"],
+        update=["files"],
+    )
 
 
 def _change_messages(found: Sequence[_Found]) -> None:

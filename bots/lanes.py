@@ -303,6 +303,8 @@ class Claim:
             lane = self._mine().only("wakeups").first()
             if lane is None:
                 return
+            if lane.wakeups != self.lane.wakeups:
+                self._parked = False  # perhaps by a bot that has been started since we read it
             due_at, priority = self._next_due()
             released = (
                 self._mine()

@@ -14,9 +14,9 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.utils import timezone
 
-from bots import clients, jobs, lanes, secrets, syncing
+from bots import clients, files, jobs, lanes, secrets, syncing
 from bots.connections import states
-from bots.models import Bot, Connection, Credential, Job, JobKind
+from bots.models import Bot, Connection, Credential, Job, JobKind, StoredFile
 from bots.refusals import Invalid, Refused
 from spaces.models import Space
 from spaces.platforms import registry
@@ -55,6 +55,14 @@ def changed(bot: Bot, *, requested_by: str) -> None:
         bot.renew()
         lanes.resume(bot)
         _look_around(bot, requested_by)
+
+
+def delete(bot: Bot) -> None:
+    """Remove a bot with all it saw and said, and the files that it was to send."""
+    stored = list(StoredFile.objects.filter(bot=bot))
+    with transaction.atomic():
+        bot.delete()
+        transaction.on_commit(lambda: files.discard(stored), robust=True)
 
 
 def start(bot: Bot) -> None:

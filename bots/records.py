@@ -6,7 +6,7 @@ claim on the lane: a worker that lost its lease writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,12 +14,13 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from bots import bulk
 from bots.jobs import finished_event
 from bots.lanes import Claim
 from bots.models import Attempt, Bot, Direction, Event, Job, JobKind, Message, WorkState
 from bots.models.lane import FINISHED
 from spaces import sync
-from spaces.models import Channel
+from spaces.models import Channel, Person
 from spaces.platforms.messages import (
     ChannelInfo,
     ChannelKind,
@@ -44,14 +45,14 @@ def write(claim: Claim, outcomes: Sequence[Outcome]) -> None:
     if not outcomes:
         return
     jobs = [outcome.job for outcome in outcomes]
-    done = [job for job in jobs if job.state == WorkState.SUCCEEDED]
+    done = [j for j in jobs if j.state == WorkState.SUCCEEDED and j.kind != JobKind.POST]
     sent_channels = _channels_of_sent(claim.lane.bot, jobs)
     with transaction.atomic():
         claim.confirm()
         for job in done:
             _remember(claim.lane.bot, job)
         _remember_messages(claim.lane.bot, jobs, sent_channels)
-        Job.objects.bulk_update(
+        bulk.update(
             jobs,
             [
                 "state",
@@ -80,15 +81,34 @@ def _channels_of_sent(bot: Bot, jobs: Sequence[Job]) -> dict[str, Channel]:
     A direct message to somebody new names a channel that we have not heard of yet.
     """
     wanted = {message["channel"] for job in jobs for message in _sent(job)}
-    known = {job.channel.remote_id: job.channel for job in jobs if job.channel}
+    known = _channels(bot, wanted)
     if missing := wanted - known.keys():
-        rows = Channel.objects.filter(space_id=bot.space_id, remote_id__in=missing)
-        known |= {channel.remote_id: channel for channel in rows}
-    if missing := wanted - known.keys():
-        sync.named_channels(bot.space_id, missing, kind=ChannelKind.DIRECT)
-        rows = Channel.objects.filter(space_id=bot.space_id, remote_id__in=missing)
-        known |= {channel.remote_id: channel for channel in rows}
+        ids = sync.named_channels(bot.space_id, missing, kind=ChannelKind.DIRECT)
+        _take_part_in_direct(bot, jobs, ids)
+        known |= _channels(bot, missing)
     return known
+
+
+def _channels(bot: Bot, remote_ids: Iterable[str]) -> dict[str, Channel]:
+    rows = Channel.objects.filter(space_id=bot.space_id, remote_id__in=remote_ids)
+    return {channel.remote_id: channel for channel in rows}
+
+
+def _take_part_in_direct(bot: Bot, jobs: Sequence[Job], channel_ids: Mapping[str, int]) -> None:
+    """The bot and whom it wrote to take part in these channels; a person whose id we do not know
+    comes with the next sync."""
+    peers = {
+        message["channel"]: job.payload["person"]["id"]
+        for job in jobs
+        if job.payload.get("person")
+        for message in job.result.get("messages", ())
+    }
+    people = Person.objects.filter(space_id=bot.space_id, remote_id__in=peers.values())
+    person_ids = dict(people.values_list("remote_id", "pk"))
+    for remote_id, channel_id in channel_ids.items():
+        for person_id in (bot.person_id, person_ids.get(peers.get(remote_id, ""))):
+            if person_id is not None:
+                sync.take_part(channel_id, person_id)
 
 
 def _remember_messages(bot: Bot, jobs: Sequence[Job], channels: dict[str, Channel]) -> None:
@@ -121,6 +141,7 @@ def _message(bot: Bot, job: Job, channel: Channel, sent: dict[str, Any], *, last
         sender_id=bot.person_id,
         text=sent["text"],
         card=job.payload.get("card") if last else None,
+        files=sent["files"],
         thread=job.payload.get("thread", ""),
         sent_at=datetime.fromisoformat(sent["sent_at"]),
         job=job,

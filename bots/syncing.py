@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bots.actions import action
-from bots.inbox import message_from
-from bots.models import Bot, Job, JobKind, Message
+from bots.inbox import keep_messages, message_from
+from bots.models import Bot, Job, JobKind
 from spaces import sync
 from spaces.models import Channel
 from spaces.platforms.contract import Ability, Platform
@@ -53,11 +53,8 @@ def _history(bot: Bot, platform: Platform, remote_id: str, channel_id: int) -> i
         return 0
     read = list(platform.history(remote_id, quantity=HISTORY))
     people = sync.people(bot.space_id, [i.person for i in read if i.person])
-    Message.objects.bulk_create(
-        [
-            message_from(i, bot.pk, channel_id, people[i.person.id] if i.person else None)
-            for i in read
-        ],
-        ignore_conflicts=True,
+    keep_messages(
+        message_from(i, bot.pk, channel_id, people[i.person.id] if i.person else None)
+        for i in read
     )
     return len(read)

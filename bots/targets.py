@@ -129,7 +129,7 @@ def lanes_of_channels(bot: Bot, channels: Sequence[Channel]) -> dict[int, str]:
     """
     lanes = {channel.pk: f"channel:{channel.remote_id}" for channel in channels}
     if direct := [c.pk for c in channels if c.kind == ChannelKind.DIRECT]:
-        others = Participant.objects.filter(channel__in=direct).exclude(person_id=bot.person_id)
+        others = Participant.objects.filter(channel__in=direct).exclude(Q(person=bot.person_id))
         for channel_id, peer in others.order_by("-pk").values_list("channel", "person__remote_id"):
             lanes[channel_id] = f"person:{peer}"
     return lanes

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from django.conf import settings
 
@@ -35,14 +36,18 @@ def manage(*arguments: str, env: Mapping[str, str]) -> subprocess.CompletedProce
     )
 
 
-def start(*arguments: str, env: Mapping[str, str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(MANAGE), *arguments],
-        env=dict(env),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def start(
+    *arguments: str, env: Mapping[str, str], output: Path | None = None
+) -> subprocess.Popen[str]:
+    """What it prints goes to the end of the file, or into a pipe that the caller must empty."""
+    with output.open("ab") if output else contextlib.nullcontext(subprocess.PIPE) as stdout:
+        return subprocess.Popen(
+            [sys.executable, str(MANAGE), *arguments],
+            env=dict(env),
+            stdout=stdout,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
 
 
 def free_port() -> int:

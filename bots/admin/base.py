@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from django.contrib import messages
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
@@ -41,6 +42,13 @@ def actor_of(request: HttpRequest) -> Actor:
 def has_scope(request: HttpRequest, scope: Scope) -> bool:
     actor = access.from_user(request.user)
     return actor is not None and scope in actor.scopes
+
+
+def plain(field: Any) -> Any:
+    """A form field without the buttons that add and change what it refers to."""
+    if field is not None and isinstance(field.widget, RelatedFieldWidgetWrapper):
+        field.widget = field.widget.widget
+    return field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,18 +176,18 @@ class OperatorAdmin(ModelAdmin):
         done: str,
     ) -> None:
         """Call the core for each row; count those that worked, name those that did not."""
-        refused: list[Refused] = []
+        refusals: list[Refused] = []
         count = 0
         for row in rows:
             try:
                 call(row)
                 count += 1
-            except Refused as error:
-                refused.append(error)
-        if count or not refused:
+            except Refused as refused:
+                refusals.append(refused)
+        if count or not refusals:
             messages.success(request, f"{done}: {count}.")
-        for error in refused:
-            messages.warning(request, error.detail)
+        for refusal in refusals:
+            messages.warning(request, refusal.detail)
 
 
 class ReadOnlyAdmin(OperatorAdmin):
@@ -223,4 +231,3 @@ class VisibleFilter(RelatedDropdownFilter):
 STATE_FILTER = ("state", ChoicesDropdownFilter)
 KIND_FILTER = ("kind", ChoicesDropdownFilter)
 BOT_FILTER = ("bot", VisibleFilter)
-

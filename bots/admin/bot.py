@@ -21,13 +21,14 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminS
 
 from bots import access, handlers, lifecycle
 from bots.admin import credentials, looks, platforms
-from bots.admin.base import Button, OperatorAdmin, Press, VisibleFilter, actor_of
+from bots.admin.base import Button, OperatorAdmin, Press, VisibleFilter, actor_of, plain
 from bots.admin.operations import OPERATIONS
 from bots.admin.options import PREFIX, OptionsForm, option_fields, shown
 from bots.connections import states
 from bots.models import Bot, Credential, Event, HandlerRun, Job, Lane, Message, Permission, Receive
-from bots.models.bot import RECEIVE_NEEDS
+from bots.models.bot import RECEIVE_NEEDS, every_permission
 from bots.refusals import NotSupported
+from bots.targets import as_id
 from spaces.models import Channel, Space
 from spaces.platforms.contract import Ability, Platform, declared_options
 from spaces.platforms.errors import Misconfigured, PlatformError
@@ -45,10 +46,12 @@ class BotForm(OptionsForm):
     """The form of a bot; `form_for` adds what its space's platform declares."""
 
     space: ClassVar[Space]
+    offered: ClassVar[list[str]]  # ways to receive
     receipts_refused: ClassVar[str] = ""
 
     permissions = forms.MultipleChoiceField(
         choices=Permission.choices,
+        initial=every_permission,
         required=False,
         help_text="What the bot may do here, whatever its platform would let it do.",
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
@@ -67,9 +70,8 @@ class BotForm(OptionsForm):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.instance.space = self.space
-        offered = [value for value, _ in cast(forms.ChoiceField, self.fields["receive"]).choices]
-        if self.initial.get("receive") not in offered:
-            self.initial["receive"] = offered[0]
+        if self.initial.get("receive") not in self.offered:
+            self.initial["receive"] = self.offered[0]
 
     def clean_read_receipts(self) -> bool:
         if self.receipts_refused:
@@ -86,12 +88,9 @@ def form_for(
     receipts_refused: str = "",
 ) -> type[BotForm]:
     declared = declared_options(platform, "bot")
+    offered = [r for r in Receive if RECEIVE_NEEDS.get(r) in {None, *platform.abilities}]
     receive = forms.ChoiceField(
-        choices=[
-            choice
-            for choice in Receive.choices
-            if RECEIVE_NEEDS.get(Receive(choice[0])) in {None, *platform.abilities}
-        ],
+        choices=[(way.value, way.label) for way in offered],
         help_text="How the bot hears what happens.",
         widget=UnfoldAdminSelectWidget(),
     )
@@ -102,6 +101,7 @@ def form_for(
             **option_fields(declared, space.options),
             **credentials.credential_fields(platform.credentials, stored, adding=adding),
             "receive": receive,
+            "offered": offered,
             "declared": declared,
             "space": space,
             "receipts_refused": receipts_refused,
@@ -212,10 +212,10 @@ class BotAdmin(OperatorAdmin):
     def _space(self, request: HttpRequest, obj: Bot | None) -> Space | None:
         if obj is not None:
             return obj.space
-        chosen = request.GET.get("space", "")
-        if not (chosen.isascii() and chosen.isdigit()) or len(chosen) > 18:
+        space_id = as_id(request.GET.get("space", ""))
+        if space_id is None:
             return None
-        space = access.spaces(actor_of(request)).filter(pk=chosen).first()
+        space = access.spaces(actor_of(request)).filter(pk=space_id).first()
         return space if space and platforms.find(space.platform) else None
 
     @method_decorator(sensitive_post_parameters())
@@ -328,11 +328,12 @@ class BotAdmin(OperatorAdmin):
     ) -> dict[str, Any]:
         return {} if obj else {"slug": ("name",)}
 
-    def formfield_for_manytomany(
-        self, db_field: Any, request: HttpRequest, **kwargs: Any
-    ) -> Any:
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
         return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return plain(super().formfield_for_dbfield(db_field, request, **kwargs))
 
     def _only_viewed(self, request: HttpRequest, obj: Bot | None) -> bool:
         return obj is not None and not self.has_change_permission(request, obj)
@@ -343,7 +344,7 @@ class BotAdmin(OperatorAdmin):
         save = lifecycle.changed if change else lifecycle.create
         save(obj, requested_by=actor_of(request).label)
         if values := credentials.chosen(form.cleaned_data):
-            lifecycle.set_credentials(obj, values, user=request.user)
+            lifecycle.set_credentials(obj, values, user=actor_of(request).user)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
@@ -390,7 +391,7 @@ class BotAdmin(OperatorAdmin):
             "original": bot,
             "title": f"{operation.label}: {bot}",
             "form": form,
-            "submit": operation.label,
+            "action": operation.label,
             "back": self.url("change", bot.pk),
         }
         return TemplateResponse(request, "admin/bots/operation.html", context)

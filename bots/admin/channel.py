@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
@@ -20,9 +21,11 @@ from bots.admin import looks
 from bots.admin.base import GrowingAdmin, VisibleFilter, actor_of
 from bots.admin.operations import OPERATIONS
 from bots.models import Bot, Message
+from bots.targets import as_id
 from spaces.models import Channel
 
 LATEST = 50
+OPERATIONS_HERE = ("send", "add-participants", "remove-participants")
 
 
 class BotInIt(DropdownFilter):
@@ -33,18 +36,17 @@ class BotInIt(DropdownFilter):
         return [(str(bot.pk), str(bot)) for bot in access.bots(actor_of(request))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        chosen = self.value() or ""
-        if not chosen:
+        if not self.value():
             return queryset
-        if not chosen.isdecimal():
+        if (bot_id := as_id(str(self.value()))) is None:
             return queryset.none()
-        bot = access.bots(actor_of(request)).exclude(person=None).filter(pk=chosen)
+        bot = access.bots(actor_of(request)).exclude(person=None).filter(pk=bot_id)
         return queryset.filter(participants__person__in=bot.values("person"))
 
 
 @admin.register(Channel)
 class ChannelAdmin(GrowingAdmin):
-    list_display = ("shown", "name", "kind", "space", "archived", "synced_shown")
+    list_display = ("shown", "name", "kind", "space", "archived_shown", "synced_shown")
     list_select_related = ("space",)
     list_filter = (BotInIt, ("space", VisibleFilter), ("kind", ChoicesDropdownFilter), "archived")
     search_fields = ("name", "title", "=remote_id")
@@ -62,7 +64,7 @@ class ChannelAdmin(GrowingAdmin):
                     "name",
                     "title",
                     "topic",
-                    "archived",
+                    "archived_shown",
                     "remote_id",
                     "synced_shown",
                 )
@@ -73,36 +75,41 @@ class ChannelAdmin(GrowingAdmin):
 
     def beside(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         bots = access.bots(actor_of(request))
-        return {"tables": [_bots(row, bots), _participants(row), _messages(row, bots)]}
+        asks = OPERATIONS_HERE if self.has_operate_permission(request, row) else ()
+        return {"tables": [_bots(row, bots, asks), _participants(row), _messages(row, bots)]}
 
     @display(description="Channel")
     def shown(self, channel: Channel) -> str:
         return str(channel)
+
+    @display(description="Archived")
+    def archived_shown(self, channel: Channel) -> str:
+        return looks.yes(channel.archived)
 
     @display(description="Last sync")
     def synced_shown(self, channel: Channel) -> str:
         return looks.moment(channel.synced_at)
 
 
-def _bots(channel: Channel, bots: QuerySet[Bot]) -> dict[str, Any]:
+def _bots(channel: Channel, bots: QuerySet[Bot], asks: Sequence[str]) -> dict[str, Any]:
     here = bots.filter(person__participations__channel=channel)[:LATEST]
     return {
         "title": "Bots in this channel",
         "table": looks.table(
-            ("Bot", "Ask it to"), ((looks.link(bot), _asks(bot, channel)) for bot in here)
+            ("Bot", "Ask it to"), ((looks.link(bot), _links(bot, channel, asks)) for bot in here)
         ),
         "nothing": "None.",
     }
 
 
-def _asks(bot: Bot, channel: Channel) -> SafeString:
+def _links(bot: Bot, channel: Channel, asks: Sequence[str]) -> SafeString:
     links = (
         (
             reverse("admin:bots_bot_ask", args=[bot.pk, name]),
-            urlencode({"channel": channel.pk}),
+            urlencode({"channel": channel.name or channel.remote_id}),
             OPERATIONS[name].label,
         )
-        for name in ("send", "add-participants", "remove-participants")
+        for name in asks
     )
     return format_html_join(" · ", '<a class="text-link" href="{}?{}">{}</a>', links)
 

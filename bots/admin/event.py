@@ -12,7 +12,7 @@ from bots.models import Event
 
 @admin.register(Event)
 class EventAdmin(GrowingAdmin):
-    list_display = ("number", "kind", "bot", "channel", "occurred_shown", "catch_up")
+    list_display = ("number", "kind", "bot", "channel", "occurred_shown", "caught_up_shown")
     list_select_related = ("bot", "channel")
     list_filter = (BOT_FILTER, KIND_FILTER)
     search_fields = ("=id", "=dedupe_key")
@@ -27,7 +27,7 @@ class EventAdmin(GrowingAdmin):
                     "channel_shown",
                     "occurred_shown",
                     "stored_shown",
-                    "catch_up",
+                    "caught_up_shown",
                     "dedupe_key",
                 )
             },
@@ -51,6 +51,10 @@ class EventAdmin(GrowingAdmin):
     @display(description="Stored")
     def stored_shown(self, event: Event) -> str:
         return looks.moment(event.stored_at)
+
+    @display(description="Caught up")
+    def caught_up_shown(self, event: Event) -> str:
+        return looks.yes(event.catch_up)
 
     @display(description="Data")
     def data_shown(self, event: Event) -> str:

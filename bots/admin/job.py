@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -66,6 +67,7 @@ class JobAdmin(GrowingAdmin):
     search_fields = ("=id", "requested_by", "error_code", "error_detail")
     actions = ("retry_chosen", "cancel_chosen")
     empty_hint = "Nothing was asked yet. Open a bot and press Send a message."
+    change_form_outer_before_template = "admin/bots/job/before.html"
     change_form_outer_after_template = "admin/bots/tables.html"
     presses: ClassVar[dict[str, Press]] = {
         "retry": Press(
@@ -86,29 +88,26 @@ class JobAdmin(GrowingAdmin):
     }
 
     def get_fieldsets(self, request: HttpRequest, obj: Job | None = None) -> Any:
-        what = ["state_shown", "kind", "bot", "channel_shown", "requested_by", "priority"]
-        times = ["created_shown", "started_shown", "finished_shown", "attempts"]
+        times: list[tuple[str, ...]] = [
+            ("created_shown", "started_shown"),
+            ("finished_shown", "attempts"),
+        ]
         if obj and obj.not_before:
-            times.append("not_before_shown")
+            times.append(("not_before_shown",))
         if obj and obj.expires_at:
-            times.append("expires_shown")
-        error = ["error_code", "error_detail", "next_step"]
+            times.append(("expires_shown",))
         return [
-            (None, {"fields": [*what, *times]}),
-            *([("Error", {"fields": error})] if obj and obj.error_code else []),
-            ("What was asked", {"fields": ["asked"]}),
+            ("What was asked", {"fields": ["kind", ("bot", "channel_shown"), "asked"]}),
+            ("When", {"fields": [("requested_by", "priority"), *times]}),
         ]
 
     def beside(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         waiting = row.state in (WorkState.QUEUED, WorkState.RUNNING)
         return {
+            "state": looks.state(row.state),
             "reload_seconds": 2 if waiting else 0,
-            "tables": [
-                *_people(row.result),
-                *_messages(row.result),
-                *_rest(row.result),
-                _attempts(row),
-            ],
+            "outcome": [*_people(row.result), *_messages(row.result), *_rest(row.result)],
+            "tables": [_attempts(row)],
         }
 
     @action(description="Retry", permissions=["operate"])
@@ -153,7 +152,8 @@ class JobAdmin(GrowingAdmin):
 
     @display(description="Details")
     def asked(self, job: Job) -> str:
-        return looks.pairs(job.payload)
+        known = {"channel"} if job.channel else set()
+        return looks.pairs({k: v for k, v in job.payload.items() if k not in known})
 
 
 def _people(result: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -180,7 +180,14 @@ def _people(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _messages(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     if not result.get("messages"):
         return []
-    rows = ((m["sent_at"], m["remote_id"], looks.block(m["text"])) for m in result["messages"])
+    rows = (
+        (
+            looks.moment(datetime.fromisoformat(message["sent_at"])),
+            message["remote_id"],
+            looks.block(message["text"]),
+        )
+        for message in result["messages"]
+    )
     return [
         {
             "title": "Messages sent",
@@ -190,7 +197,7 @@ def _messages(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _rest(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    told = {k: v for k, v in result.items() if k not in ("people", "messages", "parts")}
+    told = {k: v for k, v in result.items() if k not in ("people", "failed", "messages", "parts")}
     if not told:
         return []
     rows = (

@@ -38,7 +38,7 @@ class LaneAdmin(GrowingAdmin):
                     "key",
                     "kind",
                     "bot",
-                    "ordered",
+                    "ordered_shown",
                     "priority",
                     "waiting",
                     "due_shown",
@@ -60,6 +60,10 @@ class LaneAdmin(GrowingAdmin):
     @display(description="Waiting")
     def waiting(self, lane: Any) -> int:
         return lane.jobs_waiting if lane.kind == LaneKind.JOBS else lane.runs_waiting
+
+    @display(description="In order")
+    def ordered_shown(self, lane: Lane) -> str:
+        return looks.yes(lane.ordered)
 
     @display(description="Due")
     def due_shown(self, lane: Lane) -> str:

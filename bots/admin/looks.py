@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Model
@@ -49,9 +49,17 @@ def moment(value: datetime | None) -> str:
     if value is None:
         return NOTHING
     shown = formats.date_format(timezone.localtime(value), "j M Y, H:i:s")
-    if value > timezone.now():
-        return f"{shown} (in {timeuntil(value, depth=1)})"
-    return f"{shown} ({timesince(value, depth=1)} ago)"
+    now = timezone.now()
+    if abs(value - now) < timedelta(minutes=1):
+        return f"{shown} (in\xa0a\xa0moment)" if value > now else f"{shown} (just\xa0now)"
+    if value > now:
+        return f"{shown} (in\xa0{timeuntil(value, depth=1)})"
+    return f"{shown} ({timesince(value, depth=1)}\xa0ago)"
+
+
+def yes(value: bool) -> str:
+    """Yes or no without judging: a red cross beside "archived" looks like a fault."""
+    return "yes" if value else "no"
 
 
 def pretty(value: Any) -> SafeString | str:
@@ -101,7 +109,7 @@ def table(headers: Iterable[str], rows: Iterable[Iterable[Any]]) -> dict[str, An
 def _plain(value: Any) -> Any:
     match value:
         case bool():
-            return "yes" if value else "no"
+            return yes(value)
         case {"username": _, "id": _}:
             return value["username"] or value.get("email") or value["id"]
         case list():

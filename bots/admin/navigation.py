@@ -56,5 +56,5 @@ def _items(
         }
         for model, icon in models
         for meta in [model._meta]
-        if admin.site.get_model_admin(model).has_module_permission(request)
+        if admin.site.get_model_admin(model).has_view_or_change_permission(request)
     ]

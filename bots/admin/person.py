@@ -26,13 +26,15 @@ class InChannel(TextFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if not self.value():
             return queryset
-        channels = access.channels(actor_of(request)).filter(pk=as_id(str(self.value())))
+        if (channel_id := as_id(str(self.value()))) is None:
+            return queryset.none()
+        channels = access.channels(actor_of(request)).filter(pk=channel_id)
         return queryset.filter(participations__channel__in=channels)
 
 
 @admin.register(Person)
 class PersonAdmin(GrowingAdmin):
-    list_display = ("shown", "username", "email", "is_bot", "space", "seen_shown")
+    list_display = ("shown", "username", "email", "is_bot_shown", "space", "seen_shown")
     list_select_related = ("space",)
     list_filter = (("space", VisibleFilter), "is_bot", InChannel)
     search_fields = ("username", "name", "email", "=remote_id")
@@ -46,7 +48,7 @@ class PersonAdmin(GrowingAdmin):
                     "username",
                     "name",
                     "email",
-                    "is_bot",
+                    "is_bot_shown",
                     "remote_id",
                     "seen_shown",
                 )
@@ -75,6 +77,10 @@ class PersonAdmin(GrowingAdmin):
     @display(description="Person")
     def shown(self, person: Person) -> str:
         return str(person)
+
+    @display(description="Bot")
+    def is_bot_shown(self, person: Person) -> str:
+        return looks.yes(person.is_bot)
 
     @display(description="Seen")
     def seen_shown(self, person: Person) -> str:

@@ -20,9 +20,7 @@ class ProcessAdmin(ReadOnlyAdmin):
     list_display = ("name", "alive_shown", "seen_shown", "worked_shown", "held", "connections")
     ordering = ("name",)
     empty_hint = "No process has reported yet. Start `manage.py up`, or a worker."
-    fieldsets = (
-        (None, {"fields": ("name", "seen_shown", "worked_shown", "held", "connections")}),
-    )
+    fieldsets = ((None, {"fields": ("name", "seen_shown", "worked_shown", "held", "connections")}),)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Process]:
         # They serve all bots and belong to none.

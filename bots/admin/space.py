@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
+from django.db import models
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.decorators import display
@@ -24,7 +25,7 @@ class SpaceForm(OptionsForm):
 
     class Meta:
         model = Space
-        fields = ("name", "slug", "url")
+        fields = ("name", "slug")
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -44,6 +45,7 @@ def form_for(platform: type[Platform]) -> type[SpaceForm]:
 class SpaceAdmin(OperatorAdmin):
     list_display = ("name", "slug", "platform_shown", "url", "bots_shown")
     search_fields = ("name", "slug", "url")
+    formfield_overrides = {models.URLField: {"assume_scheme": "https"}}
     empty_hint = (
         "A space is one installation of a chat platform. Add the first one, then add a bot to it."
     )
@@ -71,7 +73,13 @@ class SpaceAdmin(OperatorAdmin):
                 self,
                 title="Add space: which platform?",
                 choices=[
-                    platforms.Choice(label=p.label, detail=name, url=f"?platform={name}")
+                    platforms.Choice(
+                        label=p.label,
+                        detail="Needs the address of its server."
+                        if p.needs_url
+                        else "Needs no server.",
+                        url=f"?platform={name}",
+                    )
                     for name, p in sorted(registry.platforms().items())
                 ],
                 nothing="No platform is installed.",

@@ -17,7 +17,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 from bots import access
 from bots.access import Actor
 from bots.admin import looks
-from bots.admin.base import actor_of
+from bots.admin.base import actor_of, plain
 from bots.models import ApiToken, Scope
 
 
@@ -83,6 +83,9 @@ class ApiTokenAdmin(ModelAdmin):
         kwargs["queryset"] = access.bots(actor_of(request))
         kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
         return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return plain(super().formfield_for_dbfield(db_field, request, **kwargs))
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if not change:

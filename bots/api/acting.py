@@ -99,9 +99,7 @@ def once_of(request: Request, actor: Actor) -> idempotency.Once | None:
             {"Idempotency-Key": f"1 to {LONGEST_KEY} visible ASCII characters without spaces."}
         )
     asked = (request.method, request.path, request.META.get("QUERY_STRING", ""), _body(request))
-    return idempotency.Once(
-        scope=actor.key, key=key, fingerprint=idempotency.fingerprint(*asked)
-    )
+    return idempotency.Once(scope=actor.key, key=key, fingerprint=idempotency.fingerprint(*asked))
 
 
 def _once(request: Request, actor: Actor, work: Callable[[], Job]) -> tuple[Job, bool]:

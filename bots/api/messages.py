@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.db.models import QuerySet
@@ -89,7 +90,7 @@ class Messages(View):
         },
     )
     def post(self, request: Request, slug: str) -> Response:
-        bot = self.bot
+        self.bot  # noqa: B018 - before anything else: is it theirs?
         return act(request, self.actor, lambda: self._send(request))
 
     def _send(self, request: Request) -> Job:
@@ -99,11 +100,10 @@ class Messages(View):
         )
         serializer.is_valid(raise_exception=True)
         draft: sending.Draft = serializer.validated_data
-        (wanted,) = sending.requests_for(self.bot, [draft])
-        if isinstance(wanted, Refused):
-            raise wanted
-        (job,) = sending.submit(self.bot, [draft], [wanted], requested_by=self.actor.label)
-        return job
+        (answer,) = sending.send(self.bot, [draft], requested_by=self.actor.label)
+        if isinstance(answer, Refused):
+            raise answer
+        return answer
 
 
 class BulkResultsSerializer(serializers.Serializer):
@@ -132,19 +132,99 @@ class Bulk(View):
         responses={202: BulkResultsSerializer},
     )
     def post(self, request: Request, slug: str) -> Response:
-        self.bot  # noqa: B018 - is it theirs? Before the key is looked at
+        self.bot  # noqa: B018 - before anything else: is it theirs?
         once = once_of(request, self.actor)
         answers, replayed = idempotency.perform(once, self._send)
         headers = {"Idempotency-Replayed": "true"} if replayed else {}
-        return Response({"results": self._told(answers)}, status=202, headers=headers)
+        return Response({"results": _told(answers)}, status=202, headers=headers)
 
     def _send(self) -> list[int | dict[str, Any]]:
         """A job's id or a problem for each message."""
-        answers: list[Any] = [self._draft(item) for item in self.given()["messages"]]
-        drafted = [n for n, answer in enumerate(answers) if isinstance(answer, sending.Draft)]
-        drafts = [answers[n] for n in drafted]
-        for n, wanted in zip(drafted, sending.requests_for(self.bot, drafts), strict=True):
-            if isinstance(wanted, Refused):
-                answers[n] = problems.of(wanted).body()
-        accepted = [n for n in drafted if isinstance(answers[n], sending.Draft)]
-        return answers
+        drafts = list(_drafts(self.given()["messages"]))
+        valid = [draft for draft in drafts if isinstance(draft, sending.Draft)]
+        sent = iter(sending.send(self.bot, valid, requested_by=self.actor.label))
+        outcomes = (next(sent) if isinstance(draft, sending.Draft) else draft for draft in drafts)
+        return [
+            outcome.pk if isinstance(outcome, Job) else problems.of(outcome).body()
+            for outcome in outcomes
+        ]
+
+
+def _drafts(items: list[Any]) -> Iterator[sending.Draft | ValidationError]:
+    serializer = sending.DraftSerializer()
+    for item in items:
+        try:
+            yield serializer.run_validation(item)
+        except ValidationError as error:
+            yield error
+
+
+def _told(answers: list[int | dict[str, Any]]) -> list[dict[str, Any]]:
+    found = Job.objects.select_related("bot").in_bulk([a for a in answers if isinstance(a, int)])
+    gone = problems.of(Missing("This job is gone.")).body()
+    return [
+        answer
+        if isinstance(answer, dict)
+        else (JobSerializer(found[answer]).data if answer in found else gone)
+        for answer in answers
+    ]
+
+
+class OneMessage(View):
+    """A message: by our id or the platform's."""
+
+    serializer_class = MessageSerializer
+    inputs = {"PATCH": EditSerializer}
+
+    @extend_schema(operation_id="messages_retrieve", summary="One message")
+    def get(self, request: Request, slug: str, message: str) -> Response:
+        return Response(MessageSerializer(targets.message(self.bot, message)).data)
+
+    @documented("messages_edit", "Change the text of a message", request=EditSerializer)
+    def patch(self, request: Request, slug: str, message: str) -> Response:
+        return self.act_on(JobKind.EDIT, message, lambda: {"text": self.given()["text"]})
+
+    @documented("messages_delete", "Delete a message")
+    def delete(self, request: Request, slug: str, message: str) -> Response:
+        return self.act_on(JobKind.DELETE, message, dict)
+
+    def act_on(self, kind: JobKind, name: str, payload: Callable[[], dict[str, Any]]) -> Response:
+        bot = self.bot
+
+        def work() -> Job:
+            wanted = payload()
+            message = targets.message(bot, name)
+            asked = jobs.Request(
+                kind=kind,
+                channel=message.channel,
+                payload={"message": message.remote_id} | wanted,
+            )
+            return jobs.submit(bot, asked, requested_by=self.actor.label)
+
+        return act(self.request, self.actor, work)
+
+
+class Reactions(OneMessage):
+    """The bot's reactions to a message."""
+
+    http_method_names = ["post", "delete"]
+    inputs = {"POST": ReactionSerializer, "DELETE": ReactionSerializer}
+
+    @documented("reactions_add", "React to a message", request=ReactionSerializer)
+    def post(self, request: Request, slug: str, message: str) -> Response:
+        return self.act_on(JobKind.REACT, message, self._name)
+
+    @documented(
+        "reactions_remove",
+        "Take a reaction back",
+        parameters=[
+            OpenApiParameter(
+                "name", str, required=True, description="May stand in a JSON body instead."
+            )
+        ],
+    )
+    def delete(self, request: Request, slug: str, message: str) -> Response:
+        return self.act_on(JobKind.UNREACT, message, self._name)
+
+    def _name(self) -> dict[str, Any]:
+        return {"name": self.given()["name"]}

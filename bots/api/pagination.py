@@ -18,13 +18,13 @@ class Pagination(CursorPagination):
     page_size_query_param = "page_size"
     page_size_query_description = "Results per page, 1 to 500; 50 unless given."
     cursor_query_description = "Where the page begins: from `next` or `previous` of another one."
-    max_page_size = 500
+    max_page_size: int = 500
 
     def get_ordering(self, request: Request, queryset: QuerySet, view: Any) -> tuple[str, ...]:
         return tuple(view.ordering)
 
     def paginate_queryset(
-        self, queryset: QuerySet, request: Request, view: Any = None
+        self, queryset: Any, request: Request, view: Any = None
     ) -> list[Any] | None:
         try:
             return super().paginate_queryset(queryset, request, view)
@@ -37,7 +37,7 @@ class Pagination(CursorPagination):
             cursor = super().decode_cursor(request)
         except NotFound as error:
             raise _invalid_cursor() from error
-        if cursor and cursor.position and "\x00" in cursor.position:
+        if cursor and cursor.position and "\x00" in str(cursor.position):
             raise _invalid_cursor()
         return cursor
 

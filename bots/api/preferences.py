@@ -9,7 +9,7 @@ from functools import cache
 from django.conf import settings
 from django.db import connection
 
-from bots.models import Job, WorkState
+from bots.models import Job
 from bots.models.lane import UNFINISHED
 
 LONGEST_SECONDS = 60
@@ -52,13 +52,14 @@ def _poll(job_id: int, until: float) -> None:
         left = until - time.monotonic()
         if left <= 0:
             return
-        # Back to the pool, where there is one: sleeping needs no connection.
-        connection.close_if_unusable_or_obsolete()
+        if not connection.in_atomic_block:
+            # Back to the pool, where there is one: sleeping needs no connection.
+            connection.close_if_unusable_or_obsolete()
         time.sleep(min(pause, left))
         pause = min(pause * GROWTH, LONGEST_PAUSE_SECONDS)
 
 
-def _state(job_id: int) -> WorkState | None:
+def _state(job_id: int) -> str | None:
     return Job.objects.filter(pk=job_id).values_list("state", flat=True).first()
 
 

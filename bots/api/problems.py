@@ -104,9 +104,7 @@ def of(error: Exception) -> Problem:
     match error:
         case Refused():
             errors = {error.field: [error.detail]} if error.field else {}
-            return Problem(
-                status=error.status, detail=error.detail, code=error.code, errors=errors
-            )
+            return Problem(status=error.status, detail=error.detail, code=error.code, errors=errors)
         case PlatformError() | Misconfigured():
             return _of_platform(error)
         case DjangoValidationError():

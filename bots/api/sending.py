@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from io import BytesIO
@@ -73,9 +73,7 @@ class CardSerializer(serializers.Serializer):
     link = Text(max_length=2000, required=False, allow_blank=True)
     image = Text(max_length=2000, required=False, allow_blank=True)
     thumbnail = Text(max_length=2000, required=False, allow_blank=True)
-    color = Text(
-        max_length=50, required=False, allow_blank=True, help_text="A name or `#rrggbb`."
-    )
+    color = Text(max_length=50, required=False, allow_blank=True, help_text="A name or `#rrggbb`.")
 
     def get_fields(self) -> dict[str, Any]:
         pair = serializers.ListField(
@@ -110,7 +108,7 @@ class OutgoingFileSerializer(serializers.Serializer):
 
     def validate(self, attrs: Any) -> Handed | Link:
         if isinstance(attrs, UploadedFile):
-            return Handed(name=attrs.name or "file", content=attrs, size=attrs.size or 0)  # type: ignore[arg-type]
+            return Handed(name=attrs.name or "file", content=attrs, size=attrs.size or 0)
         if ("content" in attrs) == ("url" in attrs):
             raise serializers.ValidationError("Give either content or url.")
         if "url" in attrs:
@@ -142,7 +140,9 @@ class DraftSerializer(serializers.Serializer):
     person = PersonName(required=False, help_text="Username, e-mail or id.")
     text = Text(max_length=LONGEST_TEXT, required=False, allow_blank=True, help_text="Markdown.")
     card = CardSerializer(required=False)
-    files = OutgoingFileSerializer(many=True, required=False, max_length=MOST_FILES)
+    files = serializers.ListField(
+        child=OutgoingFileSerializer(), required=False, max_length=MOST_FILES
+    )
     thread = Name(required=False, help_text="Id of the message to answer, ours or the platform's.")
     priority = Choice(choices=list(PRIORITIES), default="interactive")
     ordered = Flag(
@@ -207,35 +207,50 @@ def from_form(form: QueryDict) -> dict[str, Any]:
 # Submitting -------------------------------------------------------------------------------------
 
 
-def requests_for(bot: Bot, drafts: Sequence[Draft]) -> list[jobs.Request | Refused]:
-    """What is asked of the core for each draft, or why it is refused. The number of queries does
-    not depend on the number of drafts."""
+def send(bot: Bot, drafts: Sequence[Draft], *, requested_by: str) -> list[Job | Refused]:
+    """A job for each draft, or why it is refused. The number of queries does not depend on the
+    number of drafts."""
     channels = targets.channels(bot, {d.channel for d in drafts if d.channel})
     people = targets.people(bot, {d.person for d in drafts if d.person})
     threads = targets.threads(bot, {d.thread for d in drafts if d.thread})
     limits = registry.get(bot.space.platform).limits
-    return [_request(bot, draft, channels, people, threads, limits) for draft in drafts]
+    asked = [_request(bot, draft, channels, people, threads, limits) for draft in drafts]
+    accepted = [
+        (draft, request)
+        for draft, request in zip(drafts, asked, strict=True)
+        if isinstance(request, jobs.Request)
+    ]
+    stored = iter(_submit(bot, accepted, requested_by=requested_by))
+    return [next(stored) if isinstance(answer, jobs.Request) else answer for answer in asked]
 
 
-def submit(
-    bot: Bot, drafts: Sequence[Draft], requests: Sequence[jobs.Request], *, requested_by: str
+def _submit(
+    bot: Bot, accepted: Sequence[tuple[Draft, jobs.Request]], *, requested_by: str
 ) -> list[Job]:
-    """Store the files of the drafts and their jobs, all or none."""
-    handed = [f for draft in drafts for f in draft.files if isinstance(f, Handed)]
+    """Store files and jobs, all or none."""
+    handed = [f for draft, _ in accepted for f in draft.files if isinstance(f, Handed)]
+    requests = [request for _, request in accepted]
+    if not handed:
+        for draft, request in accepted:
+            _attach(draft, request, iter(()))
+        return jobs.submit_many(bot, requests, requested_by=requested_by)
     with transaction.atomic():
         stored = files.store(bot, handed)
         try:
-            ids = iter(stored)
-            for draft, request in zip(drafts, requests, strict=True):
-                if draft.files:
-                    request.payload["files"] = [
-                        asdict(f) if isinstance(f, Link) else {"id": next(ids).pk}
-                        for f in draft.files
-                    ]
+            ids = iter([file.pk for file in stored])
+            for draft, request in accepted:
+                _attach(draft, request, ids)
             return jobs.submit_many(bot, requests, requested_by=requested_by)
         except BaseException:
-            files.discard(stored)
+            files.discard(stored)  # no transaction takes these back
             raise
+
+
+def _attach(draft: Draft, request: jobs.Request, ids: Iterator[int]) -> None:
+    if draft.files:
+        request.payload["files"] = [
+            asdict(file) if isinstance(file, Link) else {"id": next(ids)} for file in draft.files
+        ]
 
 
 def _request(

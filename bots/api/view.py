@@ -29,6 +29,8 @@ class View(GenericAPIView):
     http_method_names = ["get", "head", "post", "patch", "delete"]
     parser_classes = [StrictJSONParser]
     ordering: tuple[str, ...] = ("pk",)
+    # The browsable pages look for filters of it. Each view has its own way to what it shows.
+    queryset = Bot.objects.none()
     # What is sent with each method; the browsable pages and the OpenAPI document read it.
     inputs: dict[str, type[serializers.Serializer]] = {}
 
@@ -62,13 +64,22 @@ class View(GenericAPIView):
         return super().get_serializer_class()
 
     def given(self) -> dict[str, Any]:
-        """The request's body, validated. Raises `ValidationError`."""
-        serializer = self.get_serializer(data=self.request.data)
+        """The request's body, validated. Raises `ValidationError`.
+
+        A DELETE may say the same in its query: not every client can send a body with it.
+        """
+        data = self.request.data
+        if self.request.method == "DELETE" and not data:
+            data = self.from_query()
+        serializer = self.get_serializer(data=data)
         serializer.is_valid(raise_exception=True)
-        return serializer.validated_data  # type: ignore[no-any-return]
+        return serializer.validated_data
+
+    def from_query(self) -> dict[str, Any]:
+        return self.request.query_params.dict()
 
     def asked(self, query: type[serializers.Serializer]) -> dict[str, Any]:
         """The query parameters, validated. Raises `ValidationError`."""
         serializer = query(data=self.request.query_params.dict())
         serializer.is_valid(raise_exception=True)
-        return serializer.validated_data  # type: ignore[no-any-return]
+        return serializer.validated_data

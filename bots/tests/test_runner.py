@@ -8,7 +8,7 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
-from bots import lanes, lifecycle, targets
+from bots import lanes, lifecycle, runner, targets
 from bots.models import Attempt, Bot, Job, JobKind, Lane, Message, State, WorkState
 from bots.tests.builders import (
     SECRET,
@@ -372,6 +372,20 @@ def test_jobs_of_a_bot_that_is_off_wait_until_it_is_on(bot, channel):
     assert job.state == WorkState.QUEUED
 
     lifecycle.start(bot)
+    run_lanes()
+
+    assert posted(channel) == ["patience"]
+
+
+def test_a_bot_started_while_a_worker_puts_its_lane_aside_is_not_forgotten(bot, channel):
+    lifecycle.stop(bot)
+    job = make_job(bot, channel, "patience")
+    lane = Lane.objects.select_related("bot__space", "bot__connection").get(pk=job.lane_id)
+    claim = lanes.Claim.take(lane)
+
+    runner.work(claim)
+    lifecycle.start(bot)
+    claim.release()
     run_lanes()
 
     assert posted(channel) == ["patience"]

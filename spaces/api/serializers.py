@@ -40,7 +40,7 @@ class DeclaredOptionSerializer(serializers.Serializer):
     type = serializers.ChoiceField(
         choices=["text", "url", "integer", "number", "boolean", "choice"]
     )
-    default = serializers.JSONField()  # type: ignore[assignment]
+    default = serializers.JSONField()
     unit = serializers.CharField()
     help = serializers.CharField()
     on = serializers.ListField(child=serializers.ChoiceField(choices=["space", "bot"]))
@@ -114,7 +114,7 @@ def judge(row: Any) -> None:
 
 class ChannelSerializer(serializers.ModelSerializer):
     id = serializers.CharField(source="pk", read_only=True)
-    kind = serializers.ChoiceField(choices=[k.value for k in ChannelKind])
+    kind = serializers.ChoiceField(choices=[(k.value, k.name) for k in ChannelKind])
 
     class Meta:
         model = Channel
@@ -135,7 +135,7 @@ class ParticipantSerializer(serializers.ModelSerializer):
     """A person's membership of a channel."""
 
     person = PersonSerializer()
-    role = serializers.ChoiceField(choices=[r.value for r in Role])
+    role = serializers.ChoiceField(choices=[(r.value, r.name) for r in Role])
     joined_at = Moment(allow_null=True)
 
     class Meta:
@@ -146,12 +146,15 @@ class ParticipantSerializer(serializers.ModelSerializer):
 
 # What clients ask for channels -------------------------------------------------------------------
 
+
 class NewChannelSerializer(serializers.Serializer):
     """A name or a title is needed, except for groups and direct channels, which have people."""
 
     title = Text(max_length=LONGEST_NAME, required=False, allow_blank=True)
     name = Text(max_length=LONGEST_NAME, required=False, allow_blank=True)
-    kind = Choice(choices=[k.value for k in ChannelKind], default=ChannelKind.PUBLIC.value)
+    kind = Choice(
+        choices=[(k.value, k.name) for k in ChannelKind], default=ChannelKind.PUBLIC.value
+    )
     topic = Text(max_length=4000, required=False, allow_blank=True)
     people = serializers.ListField(
         child=PersonName(), required=False, max_length=1000, help_text="Username, e-mail or id."

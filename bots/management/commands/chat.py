@@ -27,6 +27,7 @@ QUIET_SECONDS = 0.5  # after a reply and this much silence, nothing more is expe
 
 class Command(BaseCommand):
     help = "Talk to a bot of the local platform; reads lines, prints what others say."
+    requires_system_checks = ()  # its output is the conversation, for scripts too
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("bot", help="slug of the bot")

@@ -1,0 +1,204 @@
+"""The admin in a real browser: what an operator does on the first day, click by click."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import pytest
+from django.contrib.auth.models import User
+from django.urls import reverse
+from playwright.sync_api import Page, expect, sync_playwright
+
+from bots.models import Bot, Job, Message
+from bots.tests.builders import make_bot, make_person, run_lanes
+from spaces.models import Channel, Space
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+SECRET = "open-sesame-42"
+LISTS = [
+    "bots_bot",
+    "spaces_channel",
+    "bots_message",
+    "bots_job",
+    "bots_event",
+    "spaces_space",
+    "bots_apitoken",
+    "spaces_person",
+    "auth_user",
+    "auth_group",
+    "bots_handlerrun",
+    "bots_lane",
+    "bots_process",
+]
+
+
+@dataclass
+class Browser:
+    """A page, and what it complained about or asked of others meanwhile."""
+
+    page: Page
+    home: str
+    complaints: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on(
+            "console",
+            lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None,
+        )
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self._note(request.url))
+
+    def _note(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("data", "blob") and parts.netloc != urlsplit(self.home).netloc:
+            self.foreign.append(url)
+
+    def open(self, name: str, *args: object) -> None:
+        self.page.goto(self.home + reverse(f"admin:{name}", args=args))
+
+    def press(self, label: str) -> None:
+        self.page.get_by_role("button", name=label, exact=True).click()
+
+    def follow(self, label: str) -> None:
+        self.page.get_by_role("link", name=label, exact=True).click()
+
+
+@pytest.fixture
+def browser(live_server, monkeypatch) -> Iterator[Browser]:
+    # Playwright runs an event loop in this thread, and Django then refuses the database here; it
+    # cannot know that the loop only runs while we wait for the browser.
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+    User.objects.create_superuser("alice", password="password")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = chromium.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(8_000)
+        browser = Browser(page=page, home=live_server.url)
+        log_in(browser)
+        yield browser
+        chromium.close()
+    assert browser.complaints == []
+    assert browser.foreign == []
+
+
+def log_in(browser: Browser) -> None:
+    browser.open("login")
+    browser.page.get_by_label("Username").fill("alice")
+    browser.page.get_by_label("Password").fill("password")
+    browser.page.locator("[type=submit]").click()
+    expect(browser.page).to_have_url(browser.home + reverse("admin:index"))
+
+
+def wait_for_state(browser: Browser, state: str) -> None:
+    """The page of a job follows it by itself."""
+    run_lanes()
+    expect(browser.page.get_by_text(state, exact=True).first).to_be_visible()
+
+
+def test_an_operator_goes_from_nothing_to_the_outcome_for_each_person(browser):
+    page = browser.page
+
+    browser.open("spaces_space_changelist")
+    browser.follow("Add space")
+    page.get_by_role("link", name="Local").click()
+    page.get_by_label("Name", exact=False).first.press_sequentially("Head Office")
+    expect(page.locator("#id_slug")).to_have_value("head-office")
+    browser.press("Save")
+    expect(page.get_by_text("was added successfully")).to_be_visible()
+
+    browser.open("bots_bot_changelist")
+    browser.follow("Add bot")
+    page.get_by_role("link", name="Head Office").click()
+    page.locator("#id_name").press_sequentially("Door Keeper")
+    expect(page.locator("#id_slug")).to_have_value("door-keeper")
+    page.get_by_label("Account password").fill(SECRET)
+    browser.press("Save and continue editing")
+    expect(page.get_by_text("was added successfully")).to_be_visible()
+    assert SECRET not in page.content()
+
+    browser.press("Test")
+    expect(page.get_by_text("Logged in as door-keeper.")).to_be_visible()
+
+    browser.follow("Create channel")
+    page.get_by_label("Name", exact=False).first.fill("lobby")
+    page.get_by_label("Topic").fill("Who comes and goes")
+    browser.press("Create channel")
+    wait_for_state(browser, "succeeded")
+
+    bot = Bot.objects.get(slug="door-keeper")
+    browser.open("bots_bot_change", bot.pk)
+    browser.follow("Send a message")
+    page.get_by_label("Channel").fill("lobby")
+    page.get_by_label("Text").fill("The door is *open*.")
+    browser.press("Send a message")
+    wait_for_state(browser, "succeeded")
+    assert Message.objects.get(bot=bot).text == "The door is *open*."
+
+    make_person("dagobert", space=bot.space)
+    channel = Channel.objects.get(name="lobby")
+    browser.open("spaces_channel_change", channel.pk)
+    browser.follow("Add participants")
+    expect(page.get_by_label("Channel")).to_have_value("lobby")
+    page.get_by_label("People").fill("@dagobert\n@nobody")
+    browser.press("Add participants")
+    wait_for_state(browser, "succeeded")
+
+    outcomes = page.get_by_role("region", name="Outcome for each person")
+    expect(outcomes.get_by_role("row").filter(has_text="dagobert")).to_contain_text("done")
+    expect(outcomes.get_by_role("row").filter(has_text="nobody")).to_contain_text("failed")
+    expect(outcomes).to_contain_text("There is nobody called nobody.")
+    assert Job.objects.filter(requested_by="alice", state="succeeded").count() == 4
+    assert Space.objects.get().slug == "head-office"
+
+
+def test_an_api_token_is_shown_once(browser):
+    page = browser.page
+
+    browser.open("bots_apitoken_changelist")
+    browser.follow("Add API token")
+    page.locator("#id_name").fill("ci")
+    page.get_by_label("Read", exact=True).check()
+    page.get_by_label("All bots").check()
+    browser.press("Save")
+
+    text = page.locator("#token").inner_text()
+    assert text.startswith("ba_")
+    browser.follow("I have copied it")
+    expect(page.get_by_role("link", name="ci", exact=True)).to_be_visible()
+    assert text not in page.content()
+
+
+def test_many_bots_are_stopped_from_the_list(browser):
+    for slug in ("one", "two"):
+        make_bot(slug)
+    page = browser.page
+
+    browser.open("bots_bot_changelist")
+    page.locator("#action-toggle").check()
+    page.locator("select[name=action]").select_option("stop_chosen")
+    browser.press("Run")
+
+    expect(page.get_by_text("Bots stopped: 2.")).to_be_visible()
+    assert not Bot.objects.filter(enabled=True).exists()
+
+
+def test_every_list_opens_without_a_complaint(browser):
+    make_bot("one")
+
+    for name in LISTS:
+        browser.open(f"{name}_changelist")
+        expect(browser.page.locator("#changelist")).to_be_visible()

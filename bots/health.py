@@ -1,0 +1,62 @@
+"""Whether this install works, for those who start, stop and balance it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from celery import current_app
+from django.db import DatabaseError, InterfaceError
+from django.db.models import Min
+from django.db.models.functions import Now
+from django.utils import timezone
+from kombu.exceptions import OperationalError as BrokerAway
+
+from bots import lanes, processes
+from bots.models import LaneKind, Process
+
+LONGEST_OVERDUE_SECONDS = 60.0
+BROKER_SECONDS = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What was found; None where the database could not tell."""
+
+    database: bool
+    broker: bool
+    overdue_seconds: float | None  # how long the oldest due job has been waiting for a worker
+    workers: int | None  # processes that ran a task a moment ago
+
+    @property
+    def on_time(self) -> bool:
+        return self.overdue_seconds is not None and self.overdue_seconds <= LONGEST_OVERDUE_SECONDS
+
+    @property
+    def ready(self) -> bool:
+        return self.database and self.broker and self.on_time and bool(self.workers)
+
+
+def report() -> Report:
+    try:
+        overdue, workers = _overdue_seconds(), _workers()
+    except (DatabaseError, InterfaceError):
+        return Report(database=False, broker=_broker_answers(), overdue_seconds=None, workers=None)
+    return Report(database=True, broker=_broker_answers(), overdue_seconds=overdue, workers=workers)
+
+
+def _overdue_seconds() -> float:
+    due = lanes.due_lanes().filter(kind=LaneKind.JOBS).aggregate(at=Min("due_at"))["at"]
+    return max(0.0, (timezone.now() - due).total_seconds()) if due else 0.0
+
+
+def _workers() -> int:
+    return Process.objects.filter(worked_at__gt=Now() - processes.ALIVE).count()
+
+
+def _broker_answers() -> bool:
+    try:
+        with current_app.connection_for_write(connect_timeout=BROKER_SECONDS) as broker:
+            broker.ensure_connection(max_retries=1, timeout=BROKER_SECONDS)
+    except (BrokerAway, OSError):
+        return False
+    return True

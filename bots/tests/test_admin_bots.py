@@ -1,0 +1,519 @@
+"""The page of a bot: its form, its credentials, its connection and its buttons."""
+
+import html
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group
+from django.urls import reverse
+
+from bots import clients, lifecycle
+from bots.connections import states
+from bots.models import Bot, Credential, Job, State
+from bots.tests import cast
+from bots.tests.builders import SECRET, make_bot, make_channel, make_space, run_lanes
+from spaces.models import Channel
+
+pytestmark = pytest.mark.django_db
+
+NEW_SECRET = "open-sesame-42"
+FORM = {
+    "name": "Echo",
+    "receive": "websocket",
+    "enabled": "on",
+    "read_receipts": "on",
+    "permissions": ["post", "direct", "channels", "participants"],
+}
+
+
+@pytest.fixture
+def bot() -> Bot:
+    return make_bot("echo", name="Echo")
+
+
+def page_of(bot: Bot) -> str:
+    return reverse("admin:bots_bot_change", args=[bot.pk])
+
+
+def add_page(**query) -> str:
+    return reverse("admin:bots_bot_add", query=query)
+
+
+def text_of(answer) -> str:
+    return html.unescape(answer.content.decode())
+
+
+def job_url(answer) -> str:
+    return reverse("admin:bots_job_change", args=[Job.objects.latest("pk").pk])
+
+
+# Adding -----------------------------------------------------------------------------------------
+
+
+def test_adding_a_bot_begins_with_its_space():
+    space = make_space(name="Headquarters")
+
+    page = text_of(cast.root().get(add_page()))
+
+    assert "Headquarters" in page
+    assert f"?space={space.pk}" in page
+
+
+def test_without_a_space_one_is_told_to_add_one_first():
+    page = text_of(cast.root().get(add_page()))
+
+    assert "Add a space first" in page
+    assert reverse("admin:spaces_space_add") in page
+
+
+@pytest.mark.parametrize("space", ["x", "0", "-1", "9" * 30, "²"])
+def test_a_space_that_is_none_leads_back_to_the_choice(space):
+    answer = cast.root().get(add_page(space=space))
+
+    assert answer.status_code == 200
+    assert 'type="password"' not in text_of(answer)
+
+
+def test_a_bot_is_added_with_its_credential_in_one_go():
+    space = make_space()
+
+    answer = cast.root().post(
+        add_page(space=space.pk),
+        FORM | {"slug": "echo", "credential_secret": NEW_SECRET, "handlers": ["echo"]},
+    )
+
+    assert answer.status_code == 302
+    bot = Bot.objects.get(slug="echo")
+    assert bot.space == space
+    assert bot.handlers == ["echo"]
+    assert bot.permissions == FORM["permissions"]
+    assert bot.options == {}
+    assert bot.connection.state == State.OFF
+    assert Credential.objects.get().changed_by.get_username() == "root"
+    assert lifecycle.check(bot).ok
+
+
+def test_a_bot_whose_platform_needs_a_credential_is_not_added_without():
+    page = text_of(cast.root().post(add_page(space=make_space().pk), FORM | {"slug": "echo"}))
+
+    assert "This field is required" in page
+    assert not Bot.objects.exists()
+
+
+def test_a_new_bot_may_do_everything_unless_somebody_says_no():
+    page = cast.root().get(add_page(space=make_space().pk))
+
+    assert len(page.context["adminform"].form["permissions"].value()) == 8
+
+
+# Changing ---------------------------------------------------------------------------------------
+
+
+def test_a_field_left_empty_stays_out_of_the_options(bot):
+    cast.root().post(page_of(bot), FORM | {"option_poll_seconds": "", "option_username": "echo"})
+
+    bot.refresh_from_db()
+    assert bot.options == {"username": "echo"}
+
+
+def test_an_option_out_of_bounds_is_an_error_at_its_field(bot):
+    answer = cast.root().post(page_of(bot), FORM | {"option_poll_seconds": "0"})
+
+    assert answer.context["adminform"].form.errors == {
+        "option_poll_seconds": ["poll_seconds must be at least 1."]
+    }
+
+
+@pytest.mark.parametrize("value", ["often", "nan", "inf"])
+def test_an_option_of_another_type_is_an_error_at_its_field(value, bot):
+    answer = cast.root().post(page_of(bot), FORM | {"option_poll_seconds": value})
+
+    assert "option_poll_seconds" in answer.context["adminform"].form.errors
+
+
+def test_what_the_space_says_is_shown_where_the_bot_says_nothing(bot):
+    bot.space.options = {"poll_seconds": 77}
+    bot.space.save()
+
+    form = cast.root().get(page_of(bot)).context["adminform"].form
+
+    assert form.fields["option_poll_seconds"].widget.attrs["placeholder"] == "77"
+    assert form["option_poll_seconds"].value() is None
+
+
+def test_slug_and_space_stay_what_they_are(bot):
+    cast.root().post(page_of(bot), FORM | {"slug": "other", "space": make_space("second").pk})
+
+    bot.refresh_from_db()
+    assert bot.slug == "echo"
+    assert bot.space.slug == "acme"
+
+
+def test_whoever_holds_the_bot_learns_of_the_change(bot):
+    before = bot.generation
+
+    cast.root().post(page_of(bot), FORM | {"name": "Parrot"})
+
+    bot.refresh_from_db()
+    assert bot.name == "Parrot"
+    assert bot.generation > before
+
+
+def test_groups_say_who_sees_the_bot(bot):
+    group = Group.objects.create(name="support")
+
+    cast.root().post(page_of(bot), FORM | {"groups": [group.pk]})
+
+    assert list(bot.groups.all()) == [group]
+
+
+def test_handlers_are_offered_with_what_they_do(bot):
+    assert "echo: Say again what people say" in text_of(cast.root().get(page_of(bot)))
+
+
+def test_a_bot_whose_platform_went_away_stays_visible_and_is_left_alone(bot):
+    type(bot.space).objects.update(platform="gone")
+    root = cast.root()
+
+    answer = root.get(page_of(bot))
+
+    assert answer.status_code == 200
+    assert "gone (not installed)" in text_of(answer)
+    assert root.post(page_of(bot), FORM).status_code == 403
+    assert root.get(reverse("admin:bots_bot_changelist")).status_code == 200
+
+
+def test_deleting_a_bot_does_not_read_its_whole_history_aloud(bot):
+    channel = make_channel(bot)
+    page = text_of(cast.root().get(reverse("admin:bots_bot_delete", args=[bot.pk])))
+    assert "with its connection, messages, jobs and events" in page
+    assert channel.remote_id
+
+    cast.browser(cast.person("dan", cast.RUNS, bot)).post(
+        reverse("admin:bots_bot_delete", args=[bot.pk]), {"post": "yes"}
+    )
+
+    assert not Bot.objects.exists()
+
+
+# Read receipts ----------------------------------------------------------------------------------
+
+
+def test_read_receipts_are_changed_on_the_platform(bot):
+    cast.root().post(page_of(bot), {k: v for k, v in FORM.items() if k != "read_receipts"})
+
+    bot.refresh_from_db()
+    assert not bot.read_receipts
+    with clients.borrow(bot) as platform:
+        assert platform.connect().read_receipts is False
+
+
+def test_a_refusal_is_an_error_of_the_form_and_nothing_else_is_lost(bot):
+    bot.space.options = {"read_receipts_locked": True}
+    lifecycle.space_changed(bot.space)
+    entered = {k: v for k, v in FORM.items() if k != "read_receipts"} | {"name": "Parrot"}
+
+    answer = cast.root().post(page_of(bot), entered)
+
+    form = answer.context["adminform"].form
+    assert list(form.errors) == ["read_receipts"]
+    assert form["name"].value() == "Parrot"
+    bot.refresh_from_db()
+    assert bot.read_receipts
+    assert bot.name == "Echo"
+
+
+def test_a_form_with_another_error_leaves_the_platform_alone(bot):
+    entered = {k: v for k, v in FORM.items() if k != "read_receipts"} | {"name": ""}
+
+    cast.root().post(page_of(bot), entered)
+
+    bot.refresh_from_db()
+    assert bot.read_receipts
+
+
+# Credentials ------------------------------------------------------------------------------------
+
+
+def test_a_credential_is_set_and_never_shown(bot):
+    root = cast.root()
+
+    answer = root.post(page_of(bot), FORM | {"credential_secret": NEW_SECRET}, follow=True)
+
+    page = root.get(page_of(bot))
+    assert Credential.objects.get().changed_by.get_username() == "root"
+    assert "by root" in text_of(page)
+    for shown in (answer, page, root.get(reverse("admin:bots_bot_history", args=[bot.pk]))):
+        assert NEW_SECRET not in shown.content.decode()
+        assert SECRET not in shown.content.decode()
+
+
+def test_a_credential_left_empty_is_kept(bot):
+    cast.root().post(page_of(bot), FORM | {"credential_secret": ""})
+
+    assert lifecycle.check(bot).ok
+
+
+def test_a_credential_can_be_removed(bot):
+    cast.root().post(page_of(bot), FORM | {"remove_secret": "on"})
+
+    assert not Credential.objects.exists()
+
+
+def test_a_reference_is_shown_as_one(bot):
+    root = cast.root()
+
+    root.post(page_of(bot), FORM | {"credential_secret": "$ECHO_PASSWORD"})
+
+    assert "Reference $ECHO_PASSWORD" in text_of(root.get(page_of(bot)))
+
+
+def test_a_form_with_an_error_does_not_give_the_credential_back(bot):
+    answer = cast.root().post(page_of(bot), FORM | {"name": "", "credential_secret": NEW_SECRET})
+
+    assert answer.status_code == 200
+    assert NEW_SECRET not in answer.content.decode()
+
+
+def test_the_history_names_the_field_and_not_the_secret(bot):
+    cast.root().post(page_of(bot), FORM | {"credential_secret": NEW_SECRET})
+
+    entry = LogEntry.objects.get()
+    assert "Account password" in entry.get_change_message()
+    assert NEW_SECRET not in entry.change_message
+
+
+def test_a_name_of_whoever_set_it_is_shown_and_not_interpreted(bot):
+    user = cast.person("<b>eve</b>", cast.RUNS, bot)
+    lifecycle.set_credentials(bot, {"secret": SECRET}, user=user)
+
+    assert "<b>eve</b>" not in cast.root().get(page_of(bot)).content.decode()
+
+
+# Connection and buttons -------------------------------------------------------------------------
+
+
+def test_the_page_says_how_the_connection_is_and_what_to_do(bot):
+    states.move(
+        bot.connection,
+        State.BAD_CREDENTIALS,
+        fence=None,
+        reason="Wrong password.",
+        next_step="Set a new one.",
+        generation=bot.generation,
+    )
+
+    page = text_of(cast.root().get(page_of(bot)))
+
+    for told in ("bad credentials", "Wrong password.", "Set a new one.", "botadmin local"):
+        assert told in page
+
+
+def press(client, bot: Bot, name: str):
+    return client.post(reverse("admin:bots_bot_do", args=[bot.pk, name]), follow=True)
+
+
+def test_a_test_tells_its_findings_line_by_line(bot):
+    assert "Logged in as echo." in text_of(press(cast.root(), bot, "test"))
+
+
+def test_a_test_of_a_bot_that_cannot_log_in_tells_the_remedy(bot):
+    lifecycle.set_credentials(bot, {"secret": "wrong-wrong"}, user=None)
+
+    page = text_of(press(cast.root(), bot, "test"))
+
+    assert "Set new credentials on the bot" in page
+    assert "wrong-wrong" not in page
+
+
+def test_stop_and_start(bot):
+    root = cast.root()
+
+    press(root, bot, "stop")
+    bot.refresh_from_db()
+    assert not bot.enabled
+
+    press(root, bot, "start")
+    bot.refresh_from_db()
+    assert bot.enabled
+
+
+def test_reconnect_lets_go_of_the_old_connection(bot):
+    press(cast.root(), bot, "reconnect")
+
+    assert Bot.objects.get().generation > bot.generation
+
+
+def test_sync_becomes_a_job(bot):
+    press(cast.root(), bot, "sync")
+
+    job = Job.objects.get()
+    assert job.kind == "bot.sync"
+    assert job.requested_by == "root"
+
+
+def test_no_such_button(bot):
+    assert cast.root().post(reverse("admin:bots_bot_do", args=[bot.pk, "x"])).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("action", "told"),
+    [
+        ("start_chosen", "Bots started: 2."),
+        ("stop_chosen", "Bots stopped: 2."),
+        ("reconnect_chosen", "Bots that connect anew: 2."),
+        ("sync_chosen", "Jobs for Sync: 2."),
+    ],
+)
+def test_many_bots_at_once(action, told, bot):
+    other = make_bot("other")
+
+    answer = cast.root().post(
+        reverse("admin:bots_bot_changelist"),
+        {"action": action, "_selected_action": [bot.pk, other.pk]},
+        follow=True,
+    )
+
+    assert told in text_of(answer)
+
+
+# Operations -------------------------------------------------------------------------------------
+
+
+def ask(client, bot: Bot, operation: str, /, **entered):
+    url = reverse("admin:bots_bot_ask", args=[bot.pk, operation])
+    once = client.get(url).context["form"]["once"].value()
+    return client.post(url, {"once": once, **entered})
+
+
+def test_a_message_is_sent_and_its_job_comes_next(bot):
+    make_channel(bot, "lobby")
+
+    answer = ask(cast.root(), bot, "send", channel="lobby", text="  hello\r\nworld")
+
+    assert answer.url == job_url(answer)
+    run_lanes()
+    job = Job.objects.get()
+    assert job.state == "succeeded"
+    assert job.payload["text"] == "  hello\nworld"
+    assert job.requested_by == "root"
+
+
+def test_a_message_to_a_person(bot):
+    make_channel(bot, "lobby", people=["dagobert"])
+
+    ask(cast.root(), bot, "send", person="@dagobert", text="psst")
+    run_lanes()
+
+    assert Job.objects.get().state == "succeeded"
+    assert Channel.objects.filter(kind="direct").exists()
+
+
+def test_the_same_form_sent_twice_is_one_job(bot):
+    make_channel(bot, "lobby")
+    root = cast.root()
+    url = reverse("admin:bots_bot_ask", args=[bot.pk, "send"])
+    entered = {
+        "once": root.get(url).context["form"]["once"].value(),
+        "channel": "lobby",
+        "text": "hello",
+    }
+
+    first, second = root.post(url, entered), root.post(url, entered)
+    third = root.post(url, entered | {"text": "something else"})
+
+    assert first.url == second.url != third.url
+    assert Job.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    ("entered", "told"),
+    [
+        ({"channel": "nowhere", "text": "x"}, "is in no channel called 'nowhere'"),
+        ({"channel": "lobby", "text": "  "}, "There is nothing to send."),
+        ({"channel": "lobby"}, "This field is required."),
+        ({"text": "x"}, "Name a channel or a person"),
+        ({"text": "x", "channel": "lobby", "person": "@x"}, "Name a channel or a person"),
+    ],
+)
+def test_what_cannot_be_sent_is_told_on_the_form(entered, told, bot):
+    make_channel(bot, "lobby")
+
+    answer = ask(cast.root(), bot, "send", **entered)
+
+    assert answer.status_code == 200
+    assert told in text_of(answer)
+    assert not Job.objects.exists()
+
+
+def test_a_bot_without_the_permission_is_told_on_the_button_and_the_form(bot):
+    make_channel(bot, "lobby")
+    bot.permissions = []
+    lifecycle.changed(bot, requested_by="test")
+    root = cast.root()
+
+    page = text_of(root.get(page_of(bot)))
+    answer = ask(root, bot, "send", channel="lobby", text="x")
+
+    assert "echo has no permission 'post'." in page
+    assert "echo has no permission 'post'." in text_of(answer)
+
+
+def test_a_channel_is_created(bot):
+    make_channel(bot, "lobby", people=["dagobert"])
+
+    ask(
+        cast.root(),
+        bot,
+        "create-channel",
+        channel_kind="private",
+        name="vault",
+        topic="Coins",
+        people="@dagobert\n",
+    )
+    run_lanes()
+
+    channel = Channel.objects.get(name="vault")
+    assert channel.kind == "private"
+    assert channel.topic == "Coins"
+    assert channel.participants.count() == 2
+
+
+def test_the_outcome_of_each_added_person_is_on_the_page_of_the_job(bot):
+    make_bot("second", space=bot.space)
+    make_channel(bot, "lobby")
+    root = cast.root()
+
+    answer = ask(
+        root, bot, "add-participants", channel="lobby", people="@second\n\nnobody\n", moderator="on"
+    )
+    run_lanes()
+
+    page = text_of(root.get(answer.url))
+    assert Job.objects.latest("pk").payload["moderator"] is True
+    assert "There is nobody called nobody." in page
+    assert "remote_not_found" in page
+    assert "second" in page
+
+
+def test_participants_are_removed(bot):
+    channel = make_channel(bot, "lobby", people=["dagobert"])
+
+    ask(cast.root(), bot, "remove-participants", channel="lobby", people="dagobert")
+    run_lanes()
+
+    assert channel.participants.count() == 1
+
+
+def test_an_operation_from_the_page_of_a_channel_knows_the_channel(bot):
+    channel = make_channel(bot, "lobby")
+    root = cast.root()
+    page = text_of(root.get(reverse("admin:spaces_channel_change", args=[channel.pk])))
+    url = f"{reverse('admin:bots_bot_ask', args=[bot.pk, 'send'])}?channel=lobby"
+
+    assert url in page
+    assert root.get(url).context["form"]["channel"].value() == "lobby"
+
+
+def test_no_such_operation(bot):
+    assert cast.root().get(reverse("admin:bots_bot_ask", args=[bot.pk, "fly"])).status_code == 404
