@@ -111,7 +111,11 @@ SQLITE_OPTIONS = {
 }
 POSTGRESQL_OPTIONS = {
     # As many as there are threads that may want one, and some for connections and inbox.
-    "pool": {"min_size": 1, "max_size": BOTADMIN_WEB_THREADS + BOTADMIN_WORKER_THREADS + 8},
+    "pool": {
+        "min_size": 1,
+        "max_size": BOTADMIN_WEB_THREADS + BOTADMIN_WORKER_THREADS + 8,
+        "timeout": 5,  # seconds to wait for one; a database that is away must not hang requests
+    },
 }
 
 

@@ -1,10 +1,9 @@
 """Writing many rows at once, for the tables that every event and every send pass through.
 
 Django's `bulk_create` takes each value of each row through a dozen calls, and its `bulk_update`
-builds a branch of a CASE for each: that was most of what storing cost. With the statements below,
-which do the same, the inbox needs 170 µs for an event of 1.3 kB with its message instead of 250, and
-writing down the outcome of a send takes 0.5 ms instead of 1.6. Only times and JSON are converted, all
-else goes to the driver as it is; there are no signals and no expressions.
+builds a branch of a CASE for each; that was most of what storing cost. The statements below do the
+same without signals and expressions: the inbox needs 170 µs instead of 250 for an event of 1.3 kB
+with its message, and a send 2.9 ms of processor time instead of 3.9.
 """
 
 from __future__ import annotations

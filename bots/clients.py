@@ -20,7 +20,7 @@ from bots.secrets import decrypt, resolve
 from spaces import sync
 from spaces.platforms import registry
 from spaces.platforms.contract import Account, Platform, effective_options
-from spaces.platforms.errors import Misconfigured
+from spaces.platforms.errors import Misconfigured, Rejected
 from spaces.platforms.messages import Identity
 
 IDLE_SECONDS = 300  # an unused client is closed after this long
@@ -95,11 +95,23 @@ def connect(bot: Bot) -> Platform:
     platform = build(bot)
     try:
         identity = platform.connect()
+        _align_read_receipts(bot, platform, identity)
     except BaseException:
         platform.close()
         raise
     remember_identity(bot, identity)
     return platform
+
+
+def _align_read_receipts(bot: Bot, platform: Platform, identity: Identity) -> None:
+    """Make the platform's setting what ours is; ours follows where an administrator forbids it."""
+    if identity.read_receipts in (None, bot.read_receipts):
+        return
+    try:
+        platform.set_read_receipts(bot.read_receipts)
+    except Rejected:
+        Bot.objects.filter(pk=bot.pk).update(read_receipts=identity.read_receipts)
+        bot.read_receipts = bool(identity.read_receipts)
 
 
 def remember_identity(bot: Bot, identity: Identity) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from bots import clients, lifecycle
+from bots import clients, lifecycle, syncing
 from bots.models import Bot, Connection
 from spaces.models import Space
 from spaces.platforms import local
@@ -66,6 +66,8 @@ def seed() -> Bot:
         people[author].post_message(Outgoing(key=f"demo-{number}", channel=rooms[room], text=text))
     people["carla"].post_message(Outgoing(key="demo-card", channel=rooms["ops"], card=STATUS))
     with clients.borrow(bot) as platform:
+        # The first request finds the channels, whoever is faster at the first start.
+        syncing.read_all(bot, platform)
         # From here on it hears everything, also what is said before it is connected for the first
         # time.
         Connection.objects.filter(bot=bot).update(cursor=platform.start_cursor())

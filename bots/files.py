@@ -1,4 +1,4 @@
-"""Files on their way out: stored when a client hands them in, or fetched from a URL when sent.
+"""Files: those to send, stored when a client hands them in or fetched from a URL; those received.
 
 A URL comes from a client and the request would come from us, so only public addresses are asked,
 unless an operator allowed a network: the address that was really connected to decides, whatever
@@ -8,6 +8,7 @@ the name resolved to a moment before.
 from __future__ import annotations
 
 import mimetypes
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -28,12 +29,14 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from bots.models import Bot, Job, StoredFile
+from spaces.platforms.contract import Platform
 from spaces.platforms.errors import Rejected, Unavailable
 from spaces.platforms.messages import File
 
 TIMEOUT_SECONDS = (10, 60)  # connecting, silence while reading
 LARGEST_FETCH = 100 * 1024 * 1024  # bytes
 CHUNK = 64 * 1024
+IN_MEMORY = 1024 * 1024  # bytes of a file on its way to a client before it goes to the disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +102,22 @@ def outgoing(job: Job, stack: ExitStack) -> list[File]:
         else:
             raise Rejected("A file of this job was pruned.", code="file_gone")
     return found
+
+
+def incoming(platform: Platform, file_id: str) -> IO[bytes]:
+    """The content of a file that a message carries, read to its end; to be closed by the caller.
+
+    Raises `NotFound`, and whatever else the platform raises.
+    """
+    content = cast(IO[bytes], tempfile.SpooledTemporaryFile(max_size=IN_MEMORY))  # noqa: SIM115
+    try:
+        with platform.download_file(file_id) as stream:
+            shutil.copyfileobj(stream, content, CHUNK)
+    except BaseException:
+        content.close()
+        raise
+    content.seek(0)
+    return content
 
 
 def _open(file: StoredFile) -> BinaryIO:

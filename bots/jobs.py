@@ -84,7 +84,8 @@ def submit_many(bot: Bot, requests: Sequence[Request], *, requested_by: str) -> 
         check(bot, request)
     channels = [request.channel for request in requests if request.channel]
     keys = targets.lanes_of_channels(bot, channels)
-    entries = [_entry(bot, request, requested_by, keys) for request in requests]
+    people = targets.lanes_of_people(bot, {r.person for r in requests if r.person})
+    entries = [_entry(bot, request, requested_by, keys, people) for request in requests]
     with transaction.atomic():
         lanes.put(LaneKind.JOBS, bot, entries)
     return [entry.work for entry in entries]  # type: ignore[misc]  # _entry makes jobs
@@ -117,14 +118,18 @@ def check(bot: Bot, request: Request) -> None:
 
 
 def _entry(
-    bot: Bot, request: Request, requested_by: str, keys: Mapping[int, str]
+    bot: Bot,
+    request: Request,
+    requested_by: str,
+    keys: Mapping[int, str],
+    people: Mapping[PersonRef, str],
 ) -> lanes.Entry:
     payload = dict(request.payload)
     if request.channel is not None:
         key = keys[request.channel.pk]
         payload["channel"] = request.channel.remote_id
     elif request.person is not None:
-        key = targets.lane_of_person(request.person)
+        key = people[request.person]
         payload["person"] = {
             "id": request.person.id,
             "username": request.person.username,

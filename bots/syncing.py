@@ -17,11 +17,15 @@ HISTORY = 50  # messages read per channel
 
 @action(JobKind.SYNC)
 def everything(platform: Platform, job: Job) -> dict[str, Any]:
+    """As `read_all`."""
+    return read_all(job.bot, platform)
+
+
+def read_all(bot: Bot, platform: Platform) -> dict[str, Any]:
     """Channels, and for each its participants and newest messages. Counts what it read.
 
     A channel that the bot was thrown out of meanwhile is passed over.
     """
-    bot = job.bot
     channels = sync_channels(bot, platform)
     counts = {"channels": len(channels), "participants": 0, "messages": 0}
     for remote_id, channel_id in channels.items():
@@ -54,7 +58,6 @@ def _history(bot: Bot, platform: Platform, remote_id: str, channel_id: int) -> i
     read = list(platform.history(remote_id, quantity=HISTORY))
     people = sync.people(bot.space_id, [i.person for i in read if i.person])
     keep_messages(
-        message_from(i, bot.pk, channel_id, people[i.person.id] if i.person else None)
-        for i in read
+        message_from(i, bot.pk, channel_id, people[i.person.id] if i.person else None) for i in read
     )
     return len(read)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from django.db.models import Q, QuerySet
 
-from bots.models import Bot, Message
+from bots.models import Bot, Job, Message
+from bots.models.lane import UNFINISHED
 from bots.refusals import Missing
 from spaces.models import Channel, Participant, Person
 from spaces.platforms.messages import ChannelKind, PersonRef
@@ -100,6 +101,8 @@ def person(bot: Bot, text: str) -> PersonRef:
 def people(bot: Bot, texts: Iterable[str]) -> dict[str, PersonRef]:
     """What `person` says of each text, in one query."""
     refs = {text: PersonRef.parse(text) for text in texts}
+    if not refs:
+        return {}  # most messages go to channels
     known = Person.objects.filter(
         Q(remote_id__in={ref.id for ref in refs.values()} - {""})
         | Q(username__in={ref.username for ref in refs.values()} - {""})
@@ -133,6 +136,32 @@ def lanes_of_channels(bot: Bot, channels: Sequence[Channel]) -> dict[int, str]:
         for channel_id, peer in others.order_by("-pk").values_list("channel", "person__remote_id"):
             lanes[channel_id] = f"person:{peer}"
     return lanes
+
+
+def lanes_of_people(bot: Bot, refs: Iterable[PersonRef]) -> dict[PersonRef, str]:
+    """The lane of each person; at most one query.
+
+    Somebody whose id we learned while work waits under the name that was typed stays in the lane
+    of that name until it is empty: what is sent now must not overtake it.
+    """
+    lanes = {ref: lane_of_person(ref) for ref in refs}
+    former = {ref: _former_lanes(ref) - {lane} for ref, lane in lanes.items()}
+    if not any(former.values()):
+        return lanes
+    waiting = set(
+        Job.objects.filter(
+            bot=bot, lane__key__in=set().union(*former.values()), state__in=UNFINISHED
+        ).values_list("lane__key", flat=True)
+    )
+    return lanes | {ref: min(keys & waiting) for ref, keys in former.items() if keys & waiting}
+
+
+def _former_lanes(ref: PersonRef) -> set[str]:
+    """Those that hold work for this person from before we knew the id."""
+    typed = [PersonRef(id=ref.username)] if ref.username else []
+    typed += [PersonRef(username=ref.username)] if ref.username else []
+    typed += [PersonRef(email=ref.email)] if ref.email else []
+    return {lane_of_person(name) for name in typed}
 
 
 def lane_of_person(ref: PersonRef) -> str:

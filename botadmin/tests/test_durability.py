@@ -32,7 +32,7 @@ from botadmin.tests.processes import environment, free_port, start
 
 KILLS = int(os.environ.get("BOTADMIN_TEST_KILLS", "3"))
 SEED = int(os.environ.get("BOTADMIN_TEST_SEED", random.randrange(10**6)))
-PER_KILL = 330  # messages, so that a kill finds work under way
+PER_KILL = 334  # messages, so that a kill finds work under way
 DEADLINE = 60.0  # seconds for anything to happen
 TOKEN = "ba_durability"
 TARGETS: tuple[dict[str, str], ...] = (
@@ -191,19 +191,18 @@ def install(tmp_path) -> Iterator[Install]:
 
 
 def test_killed_at_any_moment_it_delivers_all_once_and_in_order(install):
-    storm(install, [signal.SIGKILL] * KILLS)
+    storm(install, [signal.SIGKILL] * KILLS, count=PER_KILL * KILLS)
 
 
 def test_told_to_stop_in_the_middle_it_delivers_all_once_and_in_order(install):
-    storm(install, [signal.SIGTERM])
+    storm(install, [signal.SIGTERM], count=150)
 
 
-def storm(install: Install, ends: list[signal.Signals]) -> None:
+def storm(install: Install, ends: list[signal.Signals], *, count: int) -> None:
     """Clients send and a person talks, while the process ends in these ways and is started anew;
     then look for everything that was accepted and said."""
     print(f"BOTADMIN_TEST_SEED={SEED}")  # noqa: T201 - shown when the test fails
     chance = random.Random(SEED)
-    count = PER_KILL * len(ends)
     install.start()
     senders = [
         Sender(install, to, count // len(TARGETS) + (n < count % len(TARGETS)), chance)

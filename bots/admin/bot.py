@@ -351,6 +351,13 @@ class BotAdmin(OperatorAdmin):
         if not change:
             access.give(actor_of(request), form.instance)
 
+    def delete_model(self, request: HttpRequest, obj: Bot) -> None:
+        lifecycle.delete(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Bot]) -> None:
+        for bot in queryset:
+            lifecycle.delete(bot)
+
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         # Not every single event by name: a bot may have millions.
         bots = [f"{bot} with its connection, messages, jobs and events" for bot in objs]

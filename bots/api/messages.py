@@ -6,15 +6,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.db.models import QuerySet
-from django.http import QueryDict
+from django.http import FileResponse, QueryDict
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.parsers import MultiPartParser
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from bots import idempotency, jobs, targets
+from bots import clients, files, idempotency, jobs, targets
 from bots.api import problems, sending
 from bots.api.acting import ANSWER_HEADERS, IDEMPOTENCY_KEY, act, documented, once_of
 from bots.api.parsers import StrictJSONParser
@@ -162,10 +164,11 @@ def _drafts(items: list[Any]) -> Iterator[sending.Draft | ValidationError]:
 def _told(answers: list[int | dict[str, Any]]) -> list[dict[str, Any]]:
     found = Job.objects.select_related("bot").in_bulk([a for a in answers if isinstance(a, int)])
     gone = problems.of(Missing("This job is gone.")).body()
+    serializer = JobSerializer()  # one for all: making it takes longer than using it
     return [
         answer
         if isinstance(answer, dict)
-        else (JobSerializer(found[answer]).data if answer in found else gone)
+        else (serializer.to_representation(found[answer]) if answer in found else gone)
         for answer in answers
     ]
 
@@ -202,6 +205,43 @@ class OneMessage(View):
             return jobs.submit(bot, asked, requested_by=self.actor.label)
 
         return act(self.request, self.actor, work)
+
+
+class AnyBytes(BaseRenderer):
+    """Lets clients ask for whatever a file may be; the answer brings its own bytes."""
+
+    media_type = "*/*"
+    format = "bytes"
+
+    def render(self, data: Any, *args: Any) -> bytes:
+        return JSONRenderer().render(data)
+
+
+class MessageFile(View):
+    """A file that a message carries, fetched from its platform."""
+
+    http_method_names = ["get", "head"]
+    renderer_classes = [JSONRenderer, AnyBytes]
+
+    @extend_schema(
+        operation_id="messages_file",
+        summary="The content of a file of a message",
+        responses={(200, "application/octet-stream"): OpenApiTypes.BINARY},
+    )
+    def get(self, request: Request, slug: str, message: str, file: str) -> FileResponse:
+        carried = targets.message(self.bot, message).files
+        info = next((f for f in carried if f["id"] and f["id"] == file), None)
+        if info is None:
+            raise Missing(f"The message carries no file {file!r}.")
+        with clients.borrow(self.bot) as platform:
+            content = files.incoming(platform, file)
+        # Never as what it claims to be: a page of somebody else's making would be one of ours.
+        return FileResponse(
+            content,
+            as_attachment=True,
+            filename=files.safe_name(info["name"]),
+            content_type="application/octet-stream",
+        )
 
 
 class Reactions(OneMessage):

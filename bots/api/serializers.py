@@ -206,7 +206,7 @@ class PresenceSerializer(serializers.Serializer):
 
 
 class FileSerializer(serializers.Serializer):
-    id = serializers.CharField()
+    id = serializers.CharField(help_text="For messages/{id}/files/{file}/; empty until known.")
     name = serializers.CharField()
     content_type = serializers.CharField()
     size = serializers.IntegerField(help_text="Bytes.")

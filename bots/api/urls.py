@@ -44,6 +44,7 @@ urlpatterns = [
     path(BOT + "messages/bulk/", messages.Bulk, "messages-bulk"),
     path(MESSAGE, messages.OneMessage, "message"),
     path(MESSAGE + "reactions/", messages.Reactions, "reactions"),
+    path(MESSAGE + "files/<str:file>/", messages.MessageFile, "message-file"),
     path("jobs/", jobs.Jobs, "jobs"),
     path(JOB, jobs.OneJob, "job"),
     path(JOB + "attempts/", jobs.Attempts, "job-attempts"),

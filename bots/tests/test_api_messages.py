@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 from datetime import timedelta
+from io import BytesIO
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
+from bots import clients
 from bots.models import Job, StoredFile
 from bots.tests.builders import (
     make_bot,
@@ -17,7 +19,7 @@ from bots.tests.builders import (
     make_person,
     run_lanes,
 )
-from spaces.platforms.messages import ChannelKind, Outgoing
+from spaces.platforms.messages import ChannelKind, File, Outgoing
 
 pytestmark = pytest.mark.django_db
 
@@ -478,3 +480,43 @@ def test_for_charlie_the_bot_does_not_exist(bot, lobby, greeting):
         assert refused.status_code == 404
         assert refused.json()["code"] == "not_found"
     assert Job.objects.count() == 1
+
+
+def test_a_file_that_somebody_sent_is_fetched(alice, bot):
+    person = make_person("alice")
+    file = File(name="plan.txt", content_type="text/html", size=5, open=lambda: BytesIO(b"plans"))
+    with clients.borrow(bot) as platform:
+        room = next(platform.list_channels()).id
+    person.post_message(Outgoing(key="f", channel=room, files=(file,)))
+    sync = alice.post("/api/v1/bots/echo/sync/")
+    run_lanes()
+    assert sync.status_code == 202
+    (message,) = alice.get(MESSAGES).json()["results"]
+    path = f"{MESSAGES}{message['id']}/files/{message['files'][0]['id']}/"
+
+    for accept in ("*/*", "image/png"):
+        answer = alice.get(path, headers={"accept": accept})
+
+        assert answer.getvalue() == b"plans"
+        assert answer["Content-Disposition"] == 'attachment; filename="plan.txt"'
+        assert answer["Content-Type"] == "application/octet-stream"
+
+
+def test_a_file_that_the_message_does_not_carry_is_unknown(alice):
+    post(alice, {"channel": "lobby", "text": "no files here"})
+    run_lanes()
+    (message,) = alice.get(MESSAGES).json()["results"]
+
+    answer = alice.get(f"{MESSAGES}{message['id']}/files/1/")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_a_message_we_sent_shows_its_files(alice):
+    content = base64.b64encode(b"hello").decode()
+    post(alice, {"channel": "lobby", "files": [{"name": "a.txt", "content": content}]})
+    run_lanes()
+
+    (message,) = alice.get(MESSAGES).json()["results"]
+
+    assert [(f["name"], f["size"]) for f in message["files"]] == [("a.txt", 5)]

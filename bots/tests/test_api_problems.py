@@ -6,6 +6,7 @@ import logging
 
 import pytest
 from celery import current_app
+from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 
@@ -172,6 +173,10 @@ def test_the_document_and_its_page_are_open_and_ask_no_foreign_host(client):
     assert page.status_code == 200
     assert b"https://" not in page.content
     assert b"http://" not in page.content
+
+
+def test_the_document_is_complete(tmp_path):
+    call_command("spectacular", validate=True, fail_on_warn=True, file=str(tmp_path / "schema.yml"))
 
 
 # Health -----------------------------------------------------------------------------------------

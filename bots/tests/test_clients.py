@@ -7,6 +7,7 @@ import pytest
 from bots import clients, lifecycle
 from bots.models import Bot, Credential
 from bots.tests.builders import SECRET, make_bot, make_space
+from spaces.models import LocalAccount
 from spaces.platforms.errors import CredentialsRefused, Misconfigured, Unavailable
 from spaces.testing import faulty
 
@@ -135,3 +136,19 @@ def test_a_login_tells_who_the_bot_is(bot):
     bot.refresh_from_db()
     assert bot.person.username == "echo"
     assert bot.identity["person"]["username"] == "echo"
+
+
+def test_a_bot_that_hides_its_reading_does_so_from_its_first_login():
+    bot = make_bot(read_receipts=False)
+
+    assert LocalAccount.objects.get(username="echo").read_receipts is False
+    assert bot.read_receipts is False
+
+
+def test_where_receipts_may_not_be_switched_off_the_bot_says_so_itself():
+    bot = make_bot(
+        space=make_space("strict", options={"read_receipts_locked": True}), read_receipts=False
+    )
+
+    bot.refresh_from_db()
+    assert bot.read_receipts is True

@@ -490,10 +490,10 @@ def test_who_joins_is_handed_a_share(supervise):
 
     Process.objects.create(name="other", seen_at=timezone.now() + FAR, connections=10)
 
-    until(lambda: len(one) == 3)
     free = Connection.objects.filter(holder="", lease_until=None)
+    until(lambda: free.count() == 3)
+    assert len(one) == 3
     assert {row.reason for row in free} == {"Handed over to another process."}
-    assert free.count() == 3
 
 
 def test_it_holds_no_more_than_it_may(supervise, caplog):
