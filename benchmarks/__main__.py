@@ -1,7 +1,7 @@
 """Run all benchmarks, each in a process of its own, into results.json and docs/performance.md.
 
-    python -m benchmarks            all of them
-    python -m benchmarks inbox      one of them, printed
+python -m benchmarks            all of them
+python -m benchmarks inbox      one of them, printed
 """
 
 from __future__ import annotations

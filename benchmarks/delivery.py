@@ -46,7 +46,9 @@ def main() -> list[Figure]:
         def bare() -> float:
             with clients.borrow(bot) as platform:
                 outgoing = Outgoing(key="", channel=lobby.remote_id, text=TEXT)
-                calls = [_milliseconds(lambda: platform.post_message(outgoing)) for _ in range(SENDS)]
+                calls = [
+                    _milliseconds(lambda: platform.post_message(outgoing)) for _ in range(SENDS)
+                ]
             slowest_bare.append(_p95(calls))
             return median(calls)
 

@@ -1,10 +1,7 @@
-"""How much an idle websocket costs, and how many frames one reader thread reads and decodes.
+"""How many frames one reader thread reads and decodes, and what an idle websocket costs.
 
-    python -m benchmarks.reader [connections] [frames]
-
-A server in a process of its own sends `frames` messages of 1.3 kB, spread evenly over all
-connections. Prints JSON. The server shares the machine, so frames per second are also given per
-second of the reader thread's own processor time.
+A server in a process of its own sends messages of 1.3 kB, spread evenly over all connections. The
+server shares the machine, so the yardstick, decoding the same frames in a loop, has it easier.
 """
 
 from __future__ import annotations
@@ -12,23 +9,28 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import os
 import resource
-import sys
 import threading
 import time
-from contextlib import suppress
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from pathlib import Path
 
+import websocket
 from websockets.asyncio.server import ServerConnection, serve
 
+from benchmarks.figures import RUNS, Figure, side_by_side
 from bots.connections.reader import Reader, Reading
 from spaces.platforms.messages import Incoming, Kind
 from spaces.platforms.websocket import WebSocketStream
 
+GROUP = 170  # connections opened in a run; all of them stay open
+CONNECTIONS = GROUP * (RUNS + 1)
+FRAMES_EACH = 40  # a run
+FRAMES = FRAMES_EACH * CONNECTIONS
 FRAME_BYTES = 1_300
 PATIENCE_SECONDS = 300.0
 DATA = {"id": "x" * 26, "channel": "town", "text": ""}
@@ -56,15 +58,18 @@ def decode(frame: bytes) -> list[Incoming]:
 class Tally:
     """Counts what is handed over; `done` is set at the expected number, or when one ended."""
 
-    def __init__(self, expected: int):
-        self.expected = expected
-        self.count = 0
+    def __init__(self) -> None:
         self.failure: Exception | None = None
         self.done = threading.Event()
+        self.left = 0
+
+    def expect(self, count: int) -> None:
+        self.left = count
+        self.done.clear()
 
     def on_incoming(self, incoming: list[Incoming]) -> None:
-        self.count += len(incoming)
-        if self.count >= self.expected:
+        self.left -= len(incoming)
+        if self.left <= 0:
             self.done.set()
 
     def on_end(self, reason: Exception) -> None:
@@ -72,95 +77,140 @@ class Tally:
         self.done.set()
 
 
-async def serve_frames(control: Connection, frames_each: int) -> None:
-    """Announce the port, hold every connection, and send to all of them on a word."""
+async def serve_frames(control: Connection) -> None:
+    """Announce the port, hold every connection, and send to all of them as often as told."""
     message = json.dumps(EVENT)
-    everybody: list[ServerConnection] = []
+    everybody: set[ServerConnection] = set()
 
     async def hold(connection: ServerConnection) -> None:
-        everybody.append(connection)
+        everybody.add(connection)
         await connection.wait_closed()
+        everybody.remove(connection)
 
-    async def send(connection: ServerConnection) -> None:
-        for _ in range(frames_each):
+    async def send(connection: ServerConnection, times: int) -> None:
+        for _ in range(times):
             await connection.send(message)
 
     async with serve(hold, "127.0.0.1", 0, compression=None, ping_interval=None) as server:
         control.send(next(iter(server.sockets)).getsockname()[1])
-        await asyncio.to_thread(control.recv)
-        await asyncio.gather(*(send(connection) for connection in everybody))
         with suppress(EOFError):
-            await asyncio.to_thread(control.recv)
+            while True:
+                times = await asyncio.to_thread(control.recv)
+                await asyncio.gather(*(send(connection, times) for connection in everybody))
 
 
-def run_server(control: Connection, frames_each: int) -> None:
-    asyncio.run(serve_frames(control, frames_each))
+def run_server(control: Connection) -> None:
+    asyncio.run(serve_frames(control))
 
 
-def resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def measure(connections: int, frames: int) -> dict[str, float]:
-    frames_each = frames // connections
+@contextmanager
+def server() -> Iterator[Connection]:
+    """The server in a process of its own; first the pipe brings its port."""
     processes = get_context("spawn")
     control, server_control = processes.Pipe()
-    server = processes.Process(target=run_server, args=(server_control, frames_each), daemon=True)
-    server.start()
+    process = processes.Process(target=run_server, args=(server_control,), daemon=True)
+    process.start()
     server_control.close()
-    url = f"ws://127.0.0.1:{control.recv()}/"
-    tally = Tally(frames_each * connections)
-    reader = Reader()
-    reader.start()
-
-    def add(key: int) -> None:
-        stream = WebSocketStream(url)
-        reader.add(
-            Reading(
-                key=key,
-                stream=stream,
-                decode=decode,
-                on_incoming=tally.on_incoming,
-                on_end=tally.on_end,
-            )
-        )
-
-    add(0)  # what the first one loads is no cost of the others
-    gc.collect()
-    before = resident_bytes()
-    for key in range(1, connections):
-        add(key)
-    gc.collect()
-    idle = resident_bytes() - before
-
-    thread = next(thread for thread in threading.enumerate() if thread.name == "reader")
-    assert thread.ident is not None
-    clock = time.pthread_getcpuclockid(thread.ident)
-    cpu, started = time.clock_gettime(clock), time.perf_counter()
-    control.send("go")
-    if not tally.done.wait(PATIENCE_SECONDS) or tally.failure:
-        sys.exit(f"{tally.count} of {tally.expected} frames arrived: {tally.failure}")
-    seconds, cpu = time.perf_counter() - started, time.clock_gettime(clock) - cpu
-    reader.stop(10)
+    yield control
     control.close()
-    server.join(10)
-    return {
-        "connections": connections,
-        "kb_per_idle_connection": round(idle / 1_000 / (connections - 1), 1),
-        "frames": tally.count,
-        "frames_per_second": round(tally.count / seconds),
-        "frames_per_reader_cpu_second": round(tally.count / cpu),
-    }
+    process.join(10)
 
 
-def main() -> None:
-    connections = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000
-    frames = int(sys.argv[2]) if len(sys.argv) > 2 else 200_000
+def main() -> list[Figure]:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    print(json.dumps(measure(connections, frames), indent=2))
+    with server() as control:
+        url = f"ws://127.0.0.1:{control.recv()}/"
+        tally = Tally()
+        reader = Reader()
+        reader.start()
+        figures = [measure_memory(reader, tally, url), *measure_reading(tally, control)]
+        reader.stop(10)
+    return figures
 
 
-if __name__ == "__main__":
-    main()
+def measure_memory(reader: Reader, tally: Tally, url: str) -> Figure:
+    """Opens the connections that everything else is measured with."""
+    keys = iter(range(CONNECTIONS))
+
+    def held_by_the_reader() -> float:
+        before = allocated_bytes()
+        for _ in range(GROUP):
+            reader.add(
+                Reading(
+                    key=next(keys),
+                    stream=WebSocketStream(url),
+                    decode=decode,
+                    on_incoming=tally.on_incoming,
+                    on_end=tally.on_end,
+                )
+            )
+        return (allocated_bytes() - before) / GROUP / 1_000
+
+    bare: list[websocket.WebSocket] = []
+
+    def of_the_library() -> float:
+        before = allocated_bytes()
+        bare.extend(websocket.create_connection(url) for _ in range(GROUP))
+        return (allocated_bytes() - before) / GROUP / 1_000
+
+    tracemalloc.start()
+    sizes = side_by_side(held_by_the_reader, of_the_library)
+    tracemalloc.stop()
+    for connection in bare:
+        connection.close()
+    return Figure(
+        what="memory of an idle connection in the reader",
+        unit="kB",
+        yardstick="a connection of websocket-client that nobody reads",
+        **sizes,
+    )
+
+
+def measure_reading(tally: Tally, control: Connection) -> list[Figure]:
+    frame = json.dumps(EVENT).encode()
+    per_cpu_second: list[float] = []
+    bare_per_cpu_second: list[float] = []
+
+    def read() -> float:
+        tally.expect(FRAMES)
+        cpu, started = reader_seconds(), time.perf_counter()
+        control.send(FRAMES_EACH)
+        if not tally.done.wait(PATIENCE_SECONDS) or tally.failure:
+            raise RuntimeError(f"{tally.left} frames did not arrive: {tally.failure}")
+        per_cpu_second.append(FRAMES / (reader_seconds() - cpu))
+        return FRAMES / (time.perf_counter() - started)
+
+    def loop() -> float:
+        cpu, started = time.thread_time(), time.perf_counter()
+        for _ in range(FRAMES):
+            decode(frame)
+        bare_per_cpu_second.append(FRAMES / (time.thread_time() - cpu))
+        return FRAMES / (time.perf_counter() - started)
+
+    yardstick = "decoding the same frame in a loop"
+    what = f"frames of {FRAME_BYTES / 1000} kB read and decoded from {CONNECTIONS} connections"
+    rates = side_by_side(read, loop)
+    return [
+        Figure(what=what, unit="frames/s", yardstick=yardstick, **rates),
+        Figure(
+            what=f"{what}, per second of the reader's processor time",
+            unit="frames/s",
+            values=per_cpu_second[-RUNS:],
+            yardstick=yardstick,
+            yardstick_values=bare_per_cpu_second[-RUNS:],
+        ),
+    ]
+
+
+def reader_seconds() -> float:
+    """Processor time of the reader thread so far."""
+    thread = next(thread for thread in threading.enumerate() if thread.name == "reader")
+    assert thread.ident is not None
+    return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+
+
+def allocated_bytes() -> int:
+    """By Python and its extensions. The size of the process would be coarser than a connection."""
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]

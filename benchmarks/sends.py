@@ -67,10 +67,7 @@ def main() -> list[Figure]:
 
 def _submit(bot: Bot, channels: list[Channel], number: int) -> None:
     requests = [
-        jobs.Request(
-            kind=JobKind.POST, channel=channels[n % len(channels)], payload={"text": TEXT}
-        )
+        jobs.Request(kind=JobKind.POST, channel=channels[n % len(channels)], payload={"text": TEXT})
         for n in range(number)
     ]
     jobs.submit_many(bot, requests, requested_by="benchmark")
-

@@ -133,11 +133,13 @@ def check(bot: Bot) -> Checked:
         syncing.sync_channels(bot, platform)
         findings += platform.check(identity)
     except (PlatformError, Misconfigured) as error:
-        if isinstance(error, CredentialsRefused | Misconfigured):
+        if isinstance(error, CredentialsRefused):
             states.refuse(bot, error)
         return Checked(identity=None, findings=[_bad_news(error)])
     finally:
         platform.close()
+    if states.is_refused(bot):
+        reconnect(bot)  # somebody put it right on the other side
     return Checked(identity=identity, findings=findings)
 
 

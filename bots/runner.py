@@ -6,7 +6,7 @@ object, and writes the outcomes in batches. What a platform raises decides what 
 | raised | the job |
 | --- | --- |
 | `CredentialsRefused` | failed; the connection says so; later jobs fail without a login |
-| `Misconfigured` | failed; the connection says so |
+| `Misconfigured` | failed, with its reason |
 | `RateLimited` | back in line, not before `retry_after`; with scope `bot` all its lanes wait |
 | `Unavailable` | back in line, with growing delay |
 | `OutcomeUnknown` | settled by asking the platform, else uncertain for a person |
@@ -167,7 +167,7 @@ class _Batch:
                 self._wait(job, error, running=job.interrupted)
             case Unavailable():
                 self._wait(job, error, running=job.interrupted)
-            case CredentialsRefused() | Misconfigured():
+            case CredentialsRefused():
                 _end(job, WorkState.FAILED, error)
                 states.refuse(self.bot, error)
                 # What is left in the lane connects anew, or not at all.
@@ -260,7 +260,7 @@ def _delay(job: Job, error: PlatformError) -> float:
 
 
 def _connecting_failed(claim: Claim, error: PlatformError | Misconfigured) -> None:
-    if isinstance(error, CredentialsRefused | Misconfigured):
+    if isinstance(error, CredentialsRefused):
         states.refuse(claim.lane.bot, error)
     elif isinstance(error, RateLimited | Unavailable | OutcomeUnknown):
         head = _note_on_head(claim, error)

@@ -72,7 +72,7 @@ def poll(bot_id: int) -> None:
             count = _catch_up(connection, platform)
         _succeeded(connection, wait, count)
     except Misconfigured as error:
-        states.refuse(connection.bot, error)
+        states.refuse(connection.bot, error, fence=connection.fence)
         wait = max(wait, RETRY_UNKNOWN_SECONDS)
     except PlatformError as error:
         wait = _failed(connection, error, wait)
@@ -132,7 +132,7 @@ def _store(connection: Connection, **what: object) -> bool:
 def _failed(connection: Connection, error: PlatformError, wait: float) -> float:
     """Write down why; returns the seconds until the next try."""
     if isinstance(error, CredentialsRefused):
-        states.refuse(connection.bot, error)
+        states.refuse(connection.bot, error, fence=connection.fence)
         return wait  # nobody tries until the credentials are changed, and then soon
     options = clients.options(connection.bot)
     failures = connection.attempts + 1

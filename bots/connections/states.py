@@ -68,17 +68,22 @@ def move(
     return True
 
 
-def refuse(bot: Bot, error: CredentialsRefused | Misconfigured) -> None:
+def refuse(
+    bot: Bot, error: CredentialsRefused | Misconfigured, *, fence: int | None = None
+) -> None:
     """The platform does not let the bot in, or its settings cannot work.
 
     Refused credentials are not tried again until they are changed: accounts get locked. Wrong
     settings are tried again, slowly, because it may have been the other side that was wrong.
+    Who holds no lease gives no `fence`, and is believed only while the settings are those it used.
     """
+    if fence is None and not Bot.objects.filter(pk=bot.pk, generation=bot.generation).exists():
+        return
     to = State.BAD_CREDENTIALS if isinstance(error, CredentialsRefused) else State.MISCONFIGURED
     move(
         bot.connection,
         to,
-        fence=None,
+        fence=fence,
         reason=error.detail,
         next_step=error.next_step,
         generation=bot.generation,

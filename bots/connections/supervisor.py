@@ -226,7 +226,7 @@ class Supervisor:
         try:
             options = clients.options(bot)
         except Misconfigured as error:  # a platform that is not installed any more
-            states.refuse(bot, error)
+            states.refuse(bot, error, fence=connection.fence)
             Connection.objects.filter(pk=connection.pk, fence=connection.fence).update(
                 holder="", lease_until=None, not_before=Now() + RETRY_UNKNOWN
             )
@@ -457,7 +457,7 @@ class Supervisor:
     def _settle_refused(self, one: Held, error: CredentialsRefused | Misconfigured) -> None:
         bot = Bot.objects.select_related("connection").get(pk=one.bot_id)
         bot.generation = one.generation  # what was refused are the settings we connected with
-        states.refuse(bot, error)
+        states.refuse(bot, error, fence=one.fence)
         if isinstance(error, CredentialsRefused):
             self._drop(one)
             self._release(one)

@@ -6,11 +6,12 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from bots import clients, lifecycle, secrets
+from bots.connections import states
 from bots.models import Bot, Credential, JobKind
 from bots.refusals import Invalid
 from bots.tests.builders import SECRET, make_bot, make_channel, make_space
 from spaces.models import Space
-from spaces.platforms.errors import Misconfigured, Rejected
+from spaces.platforms.errors import CredentialsRefused, Misconfigured, Rejected
 
 pytestmark = pytest.mark.django_db
 
@@ -44,6 +45,29 @@ def test_a_check_tells_bad_news_instead_of_raising():
     assert checked.findings[0].remedy
     bot.connection.refresh_from_db()
     assert bot.connection.state == "bad_credentials"
+
+
+def test_a_check_that_succeeds_lets_a_refused_bot_try_again():
+    bot = make_bot()
+    states.refuse(bot, CredentialsRefused("The account was locked."))
+    bot.connection.refresh_from_db()
+    assert states.is_refused(bot)
+
+    lifecycle.check(bot)
+
+    bot.refresh_from_db()
+    assert not states.is_refused(bot)
+
+
+def test_who_was_refused_with_old_settings_has_no_say():
+    bot = make_bot()
+    outdated = Bot.objects.select_related("connection").get(pk=bot.pk)
+    lifecycle.set_credentials(bot, {"secret": SECRET}, user=None)
+
+    states.refuse(outdated, CredentialsRefused("The old password."))
+
+    bot.connection.refresh_from_db()
+    assert bot.connection.state == "off"
 
 
 def test_a_check_without_credentials_says_which_is_missing():

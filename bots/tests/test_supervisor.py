@@ -80,7 +80,7 @@ def until_shown(bot: Bot, state: State) -> states.Shown:
 
 def until_ticked(times: int = 3) -> None:
     """Until the supervisor has looked at everything this often."""
-    seen = set()
+    seen: set[object] = set()
     own = Process.objects.filter(name=own_name()).values_list("seen_at", flat=True)
     until(lambda: seen.update(own.all()) or len(seen) > times)
 
