@@ -156,7 +156,7 @@ CELERY_BROKER_URL = env.url(
 )
 BROKER_IS_SERVER = not CELERY_BROKER_URL.startswith("memory://")
 _TRANSPORT_OPTIONS: dict[str, dict[str, Any]] = {
-    "memory": {"polling_interval": 0.01},  # seconds between two looks at the queue
+    "memory": {"polling_interval": 0.003},  # seconds between two looks; 0.5 % of a core
     "redis": {
         "socket_connect_timeout": 1,  # seconds
         "socket_timeout": 1,  # seconds

@@ -11,8 +11,8 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import MultiPartParser
-from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -207,21 +207,20 @@ class OneMessage(View):
         return act(self.request, self.actor, work)
 
 
-class AnyBytes(BaseRenderer):
-    """Lets clients ask for whatever a file may be; the answer brings its own bytes."""
+class AnyType(DefaultContentNegotiation):
+    """Lets clients ask for whatever type a file may have; only problems are rendered, as JSON."""
 
-    media_type = "*/*"
-    format = "bytes"
-
-    def render(self, data: Any, *args: Any) -> bytes:
-        return JSONRenderer().render(data)
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> tuple[Any, str]:
+        return renderers[0], renderers[0].media_type
 
 
 class MessageFile(View):
     """A file that a message carries, fetched from its platform."""
 
     http_method_names = ["get", "head"]
-    renderer_classes = [JSONRenderer, AnyBytes]
+    content_negotiation_class = AnyType
 
     @extend_schema(
         operation_id="messages_file",
