@@ -54,7 +54,7 @@ def run(name: str) -> list[dict[str, Any]]:
     for variable in [v for v in os.environ if v.startswith("BOTADMIN_") or v.endswith("_URL")]:
         del os.environ[variable]
     os.environ["DJANGO_SETTINGS_MODULE"] = "botadmin.settings"
-    os.environ["BOTADMIN_LOG_LEVEL"] = "WARNING"
+    os.environ["BOTADMIN_LOG_LEVEL"] = "ERROR"  # waitress warns of every request that waits
     with tempfile.TemporaryDirectory(prefix="botadmin-bench-", ignore_cleanup_errors=True) as data:
         os.environ["BOTADMIN_DATA_DIR"] = data
         django.setup()

@@ -45,12 +45,12 @@ def update(rows: Sequence[Model], names: Sequence[str]) -> None:
     if not rows:
         return
     model = type(rows[0])
-    fields = [model._meta.get_field(name) for name in (*names, "id")]
+    known = {field.name: field for field in model._meta.concrete_fields}
+    fields = [known[name] for name in (*names, "id")]
     changes = ", ".join(f"{field.column} = %s" for field in fields[:-1])
+    statement = f"UPDATE {model._meta.db_table} SET {changes} WHERE id = %s"
     with connection.cursor() as cursor:
-        cursor.executemany(
-            f"UPDATE {model._meta.db_table} SET {changes} WHERE id = %s", _values(rows, fields)
-        )
+        cursor.executemany(statement, list(_values(rows, fields)))
 
 
 def _chunks(rows: Sequence[Model]) -> Iterator[Sequence[Model]]:
@@ -61,7 +61,7 @@ def _chunks(rows: Sequence[Model]) -> Iterator[Sequence[Model]]:
 
 def _insert_into(rows: Sequence[Model]) -> str:
     model = type(rows[0])
-    columns = [field.column for field in _inserted(model)]
+    columns = [str(field.column) for field in _inserted(model)]
     places = f"({', '.join(['%s'] * len(columns))})"
     return (
         f"INSERT INTO {model._meta.db_table} ({', '.join(columns)})"

@@ -109,8 +109,9 @@ def put(kind: LaneKind, bot: Bot, entries: Sequence[Entry]) -> None:
     asleep = [
         lane.pk
         for lane in lanes.values()
-        # A holder looks again before it lets go, and a lane that was due has a wake-up under way.
-        if not lane.holder and (lane.due_at is None or lane.due_at > now)
+        # A holder looks again before it lets go, a lane that was due has a wake-up under way, and
+        # those of a bot that is off are woken by `resume`.
+        if bot.enabled and not lane.holder and (lane.due_at is None or lane.due_at > now)
     ]
     groups: dict[tuple[datetime | None, Priority], set[int]] = defaultdict(set)
     for entry in entries:

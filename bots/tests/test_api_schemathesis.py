@@ -40,7 +40,7 @@ def map_path_parameters(context: Any, path_parameters: dict[str, Any] | None) ->
     """Every other request is about something that exists."""
     for name, value in (path_parameters or {}).items():
         if name in KNOWN and len(str(value)) % 2:
-            path_parameters[name] = KNOWN[name]  # type: ignore[index]
+            path_parameters[name] = KNOWN[name]
     return path_parameters
 
 
