@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -67,11 +68,11 @@ def queued() -> list[int]:
     with current_app.connection_for_read() as broker:
         queue = broker.SimpleQueue(current_app.conf.task_default_queue)
         found = []
-        while queue.qsize():
-            message = queue.get(block=False)
-            message.ack()
-            if message.headers["task"] == "bots.tasks.poll_bot":
-                found.append(message.payload[0][0])
+        with suppress(queue.Empty):
+            while message := queue.get(block=False):
+                message.ack()
+                if message.headers["task"] == "bots.tasks.poll_bot":
+                    found.append(message.payload[0][0])
         queue.close()
     return found
 
