@@ -31,15 +31,14 @@ from spaces.models import Channel
 from spaces.platforms import registry
 from spaces.platforms.contract import Ability
 from spaces.platforms.errors import Misconfigured
-from spaces.platforms.messages import Kind, PersonRef
+from spaces.platforms.messages import ChannelKind, Kind, PersonRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One thing asked of a bot. The target is `channel`, or `person`, or the bot as a whole.
 
-    `payload` is what the job's kind takes, see `bots.actions`; `text_ability` are abilities
-    that it needs beyond those of its kind.
+    `payload` is what the job's kind takes, see `bots.actions`.
     """
 
     kind: JobKind
@@ -97,7 +96,7 @@ def check(bot: Bot, request: Request) -> None:
     needed = {ability} if ability else set()
     payload = request.payload
     if request.kind == JobKind.POST:
-        if request.person:
+        if request.person or (request.channel and request.channel.kind == ChannelKind.DIRECT):
             needed.add(Ability.DIRECT)
             permission = Permission.DIRECT
         if payload.get("thread"):

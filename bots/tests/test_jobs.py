@@ -19,6 +19,7 @@ from bots.tests.builders import (
     make_space,
     run_lanes,
 )
+from spaces.models import Channel
 from spaces.platforms.errors import OutcomeUnknown, Rejected, Unavailable
 from spaces.platforms.messages import ChannelKind
 from spaces.testing import faulty
@@ -50,6 +51,8 @@ def test_a_bot_without_the_permission_may_not():
         make_job(bot, channel, kind=JobKind.REACT, payload={"message": "1", "name": "smile"})
     with pytest.raises(NotPermitted):
         make_job(bot, None, person=targets.person(bot, "alice"))
+    with pytest.raises(NotPermitted):  # by its id it is a direct channel all the same
+        make_job(bot, Channel(remote_id="d1", kind=ChannelKind.DIRECT, space=bot.space))
 
     assert not Job.objects.exists()
 
