@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_shutdown
 
-from bots.connections.bootstep import OPTION, ConnectionsStep
+from bots.connections.bootstep import OPTION, BulkheadStep, ConnectionsStep
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "botadmin.settings")
 
@@ -15,7 +15,16 @@ app = Celery("botadmin")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.user_options["worker"].add(OPTION)
+app.steps["worker"].add(BulkheadStep)
 app.steps["worker"].add(ConnectionsStep)
+
+
+@worker_shutdown.connect
+def _leave(**_: object) -> None:
+    """A worker that was stopped is not one that fell silent."""
+    from bots import processes  # needs the apps to be loaded
+
+    processes.leave()
 
 
 @setup_logging.connect

@@ -67,6 +67,8 @@ ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *env.strings("BOTADMIN_ALLOW
 CSRF_TRUSTED_ORIGINS = env.origins("BOTADMIN_CSRF_TRUSTED_ORIGINS")
 # A proxy in front speaks TLS and sets X-Forwarded-Proto: believe it, and keep cookies to https.
 BOTADMIN_BEHIND_PROXY = env.boolean("BOTADMIN_BEHIND_PROXY", False)
+# How the names of environment variables begin that credentials may refer to as `$NAME`.
+BOTADMIN_CREDENTIAL_VARIABLES = env.strings("BOTADMIN_CREDENTIAL_VARIABLES", ["BOT_"])
 # Private networks (CIDR) that URLs of files to send may point to nevertheless.
 BOTADMIN_ALLOWED_NETWORKS = env.networks("BOTADMIN_ALLOWED_NETWORKS")
 
@@ -110,10 +112,11 @@ SQLITE_OPTIONS = {
     "PRAGMA journal_size_limit=67108864; PRAGMA cache_size=-16000",
 }
 POSTGRESQL_OPTIONS = {
-    # As many as there are threads that may want one, and some for connections and inbox.
+    # As many as there are threads that may want one: 16 open bots' connections, some close them,
+    # and supervisor and inbox have one each.
     "pool": {
         "min_size": 1,
-        "max_size": BOTADMIN_WEB_THREADS + BOTADMIN_WORKER_THREADS + 8,
+        "max_size": BOTADMIN_WEB_THREADS + BOTADMIN_WORKER_THREADS + 24,
         "timeout": 5,  # seconds to wait for one; a database that is away must not hang requests
     },
 }
@@ -156,7 +159,7 @@ CELERY_BROKER_URL = env.url(
 )
 BROKER_IS_SERVER = not CELERY_BROKER_URL.startswith("memory://")
 _TRANSPORT_OPTIONS: dict[str, dict[str, Any]] = {
-    "memory": {"polling_interval": 0.003},  # seconds between two looks; 0.5 % of a core
+    "memory": {"polling_interval": 0.003},  # seconds between two looks at the queue
     "redis": {
         "socket_connect_timeout": 1,  # seconds
         "socket_timeout": 1,  # seconds
@@ -205,7 +208,6 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "rest_framework",
-    "django_filters",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "spaces.apps.SpacesConfig",
@@ -256,7 +258,7 @@ REST_FRAMEWORK = {
         "bots.api.authentication.BearerToken",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["bots.api.permissions.HasScope"],
+    "DEFAULT_PERMISSION_CLASSES": ["bots.api.permissions.MayAct"],
     "DEFAULT_PARSER_CLASSES": ["bots.api.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": [
         "rest_framework.renderers.JSONRenderer",
@@ -318,6 +320,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {
         "line": {
+            "class": "bots.scrub.Formatter",
             "format": "{asctime} {levelname} {name}: {message}",
             "style": "{",
         }

@@ -8,6 +8,7 @@ them, whichever way they ask.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.db.models import Exists, OuterRef, QuerySet
@@ -17,14 +18,23 @@ from bots.models import ApiToken, Bot, Scope
 from bots.models.token import digest
 from spaces.models import Channel, Participant, Person, Space
 
-# What a person needs for each scope.
-PERMISSIONS = {
-    Scope.READ: "bots.view_bot",
-    Scope.SEND: "bots.operate_bot",
-    Scope.MANAGE: "bots.change_bot",
-}
 # A token's last use is written at most this often: a busy token must not cost a write a request.
 LAST_USE_SECONDS = 60
+
+
+class Act(Enum):
+    """What somebody wants to do: the scope a program needs, the permission a person needs."""
+
+    READ = Scope.READ, "bots.view_bot"
+    SEND = Scope.SEND, "bots.operate_bot"
+    OPERATE_BOT = Scope.MANAGE, "bots.operate_bot"  # test, start, stop, reconnect, sync
+    ADD_BOT = Scope.MANAGE, "bots.add_bot"
+    CHANGE_BOT = Scope.MANAGE, "bots.change_bot"
+    DELETE_BOT = Scope.MANAGE, "bots.delete_bot"
+
+    def __init__(self, scope: Scope, permission: str):
+        self.scope = scope
+        self.permission = permission
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +43,7 @@ class Actor:
 
     label: str  # as jobs and logs name them
     key: str  # as idempotency keys are told apart
-    scopes: frozenset[Scope]
+    scopes: frozenset[Scope]  # of a person: what a token of theirs may have at most
     user: User | None = None
     token: ApiToken | None = None
 
@@ -45,9 +55,10 @@ class Actor:
 
 
 def from_token(text: str) -> Actor | None:
-    """Who holds this token; None for one that is unknown or has expired. Notes its use."""
-    token = ApiToken.objects.filter(digest=digest(text)).first()
-    if token is None or token.expired:
+    """Who holds this token; None for one that nobody may use. Notes its use."""
+    found = ApiToken.objects.select_related("created_by").filter(digest=digest(text))
+    token = found.first()
+    if token is None or token.expired or token.orphaned:
         return None
     now = timezone.now()
     if token.last_used_at is None or (now - token.last_used_at).total_seconds() > LAST_USE_SECONDS:
@@ -64,10 +75,21 @@ def from_user(user: AbstractBaseUser | AnonymousUser) -> Actor | None:
     """A person who is logged in and works here; None for anybody else."""
     if not isinstance(user, User) or not (user.is_active and user.is_staff):
         return None
-    scopes = (scope for scope, permission in PERMISSIONS.items() if user.has_perm(permission))
+    scopes = (
+        scope
+        for scope in Scope
+        if all(user.has_perm(act.permission) for act in Act if act.scope == scope)
+    )
     return Actor(
         label=user.get_username(), key=f"user:{user.pk}", scopes=frozenset(scopes), user=user
     )
+
+
+def may(actor: Actor, act: Act) -> bool:
+    """Whether this actor may do so at all; with which bots is another question."""
+    if actor.user is not None:
+        return actor.user.has_perm(act.permission)
+    return act.scope in actor.scopes
 
 
 def bots(actor: Actor) -> QuerySet[Bot]:

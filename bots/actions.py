@@ -15,6 +15,7 @@ from typing import Any
 
 from bots import files
 from bots.models import Job, JobKind
+from bots.scrub import scrub
 from spaces.platforms.contract import Ability, Platform
 from spaces.platforms.errors import NotFound, OutcomeUnknown, Rejected
 from spaces.platforms.messages import (
@@ -294,7 +295,7 @@ def _outcomes(outcomes: Sequence[PersonOutcome]) -> list[dict[str, Any]]:
             "asked": outcome.asked,
             "ok": outcome.ok,
             "code": outcome.code,
-            "detail": outcome.detail,
+            "detail": scrub(outcome.detail),
             "person": asdict(outcome.person) if outcome.person else None,
         }
         for outcome in outcomes

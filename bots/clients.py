@@ -2,7 +2,10 @@
 
 A client belongs to one thread at a time. It is kept for the next piece of work of the same bot,
 so that a login and a keep-alive session serve many sends, and dropped when the bot's settings
-change (its generation) or the platform refused the login.
+change (its generation), when a call on it failed, or when nobody needs it for a while.
+
+Accounts get locked by logins that are refused again and again. So the logins of a bot in a process
+are made one after the other, the first that is refused writes it down, and nobody tries again.
 """
 
 from __future__ import annotations
@@ -14,17 +17,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
+from weakref import WeakSet
 
+from bots import closing
+from bots.connections import states
 from bots.models import Bot, Credential
 from bots.secrets import decrypt, resolve
 from spaces import sync
 from spaces.platforms import registry
 from spaces.platforms.contract import Account, Platform, effective_options
-from spaces.platforms.errors import Misconfigured, Rejected
+from spaces.platforms.errors import CredentialsRefused, Misconfigured, Rejected, Unavailable
 from spaces.platforms.messages import Identity
 
 IDLE_SECONDS = 300  # an unused client is closed after this long
 KEPT_PER_BOT = 4
+LOOK_SECONDS = 30.0  # idle clients are looked for at most this often
+LOGIN_PATIENCE_SECONDS = 20.0  # for another login of the same bot
 
 
 @dataclass(slots=True)
@@ -35,7 +43,10 @@ class _Idle:
 
 
 _idle: dict[int, list[_Idle]] = defaultdict(list)
-_lock = threading.Lock()
+_logins: dict[int, threading.Lock] = defaultdict(threading.Lock)
+_distrusted: WeakSet[Platform] = WeakSet()
+_looked_at = 0.0  # time.monotonic()
+_lock = threading.Lock()  # guards the four
 
 
 def build(bot: Bot) -> Platform:
@@ -85,22 +96,51 @@ def borrow(bot: Bot) -> Iterator[Platform]:
     try:
         yield platform
     except BaseException:
-        platform.close()
+        closing.close(platform)
         raise
     _keep(bot, platform)
 
 
+def distrust(platform: Platform) -> None:
+    """Do not keep a borrowed object whose call failed: its session may be what is broken. For
+    those who do not let the error out of the block."""
+    with _lock:
+        _distrusted.add(platform)
+
+
 def connect(bot: Bot) -> Platform:
-    """A new connected platform object; writes down who the platform says the bot is."""
+    """A new connected platform object; writes down who the platform says the bot is.
+
+    Raises what `Platform.connect` raises; `CredentialsRefused` without asking the platform while
+    a refusal stands, and `Unavailable` when another login of the bot hangs.
+    """
     platform = build(bot)
     try:
-        identity = platform.connect()
+        with _login_of(bot):
+            identity = platform.connect()
         _align_read_receipts(bot, platform, identity)
     except BaseException:
-        platform.close()
+        closing.close(platform)
         raise
     remember_identity(bot, identity)
     return platform
+
+
+@contextmanager
+def _login_of(bot: Bot) -> Iterator[None]:
+    with _lock:
+        login = _logins[bot.pk]
+    if not login.acquire(timeout=LOGIN_PATIENCE_SECONDS):
+        raise Unavailable("Another login of this bot has not been answered yet.")
+    try:
+        if refusal := states.refusal(bot):
+            raise refusal
+        yield
+    except CredentialsRefused as error:
+        states.refuse(bot, error)
+        raise
+    finally:
+        login.release()
 
 
 def _align_read_receipts(bot: Bot, platform: Platform, identity: Identity) -> None:
@@ -138,7 +178,7 @@ def close_idle(*, older_than: float = IDLE_SECONDS) -> None:
             if not _idle[bot_id]:
                 del _idle[bot_id]
     for platform in old:
-        platform.close()
+        closing.close_soon(platform)
 
 
 def _take(bot: Bot) -> Platform | None:
@@ -153,14 +193,22 @@ def _take(bot: Bot) -> Platform | None:
             else:
                 outdated.append(idle.platform)
     for platform in outdated:
-        platform.close()
+        closing.close_soon(platform)
     return found
 
 
 def _keep(bot: Bot, platform: Platform) -> None:
+    global _looked_at
+    now = time.monotonic()
     with _lock:
+        look = now - _looked_at > LOOK_SECONDS
+        if look:
+            _looked_at = now
         kept = _idle[bot.pk]
-        if len(kept) < KEPT_PER_BOT:
-            kept.append(_Idle(platform, bot.generation, time.monotonic()))
-            return
-    platform.close()
+        keep = len(kept) < KEPT_PER_BOT and platform not in _distrusted
+        if keep:
+            kept.append(_Idle(platform, bot.generation, now))
+    if not keep:
+        closing.close_soon(platform)
+    if look:  # each process looks after its own
+        close_idle(older_than=IDLE_SECONDS)

@@ -8,14 +8,15 @@ the name resolved to a moment before.
 from __future__ import annotations
 
 import mimetypes
-import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path, PurePath
 from typing import IO, Any, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
@@ -23,19 +24,27 @@ from urllib.parse import unquote, urlsplit
 import requests
 from django.conf import settings
 from django.core.files.base import File as DjangoFile
+from django.db.models import Q
+from django.utils import timezone
 from requests.adapters import HTTPAdapter
 from urllib3 import PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
 
 from bots.models import Bot, Job, StoredFile
+from bots.models.lane import FINISHED
 from spaces.platforms.contract import Platform
 from spaces.platforms.errors import Rejected, Unavailable
 from spaces.platforms.messages import File
 
-TIMEOUT_SECONDS = (10, 60)  # connecting, silence while reading
+TIMEOUT_SECONDS = (10, 20)  # connecting, silence while reading
+FETCH_SECONDS = 60.0  # for all that one job fetches: its lane is leased for no longer
 LARGEST_FETCH = 100 * 1024 * 1024  # bytes
 CHUNK = 64 * 1024
+KEPT_AFTER_END = timedelta(days=7)
+KEPT_WITHOUT_JOB = timedelta(days=1)
+PRUNED_AT_ONCE = 500
 IN_MEMORY = 1024 * 1024  # bytes of a file on its way to a client before it goes to the disk
 
 
@@ -51,24 +60,44 @@ class Handed:
 def store(bot: Bot, handed: Sequence[Handed]) -> list[StoredFile]:
     """Keep what a client handed in; to be called in the transaction that stores the jobs. One
     query, however many."""
-    return StoredFile.objects.bulk_create(
-        [
-            StoredFile(
+    stored: list[StoredFile] = []
+    try:
+        for file in handed:
+            row = StoredFile(
                 bot=bot,
                 name=safe_name(file.name),
                 content_type=mimetypes.guess_type(file.name)[0] or "application/octet-stream",
                 size=file.size,
-                content=DjangoFile(file.content, name=safe_name(file.name)),
             )
-            for file in handed
-        ]
-    )
+            row.content.name = row.content.field.generate_filename(row, row.name)
+            stored.append(row)  # before it is written: half a file has to go, too
+            row.content.storage.save(row.content.name, DjangoFile(file.content))
+        return StoredFile.objects.bulk_create(stored)
+    except BaseException:
+        discard(stored)  # no transaction takes these back
+        raise
 
 
 def discard(stored: Iterable[StoredFile]) -> None:
     """Remove the contents of files whose rows will not be."""
     for file in stored:
         file.content.delete(save=False)
+
+
+def prune() -> int:
+    """Remove files that will not be sent any more; returns how many.
+
+    Those of ended jobs stay for some days, so that the jobs can be retried.
+    """
+    now = timezone.now()
+    ended = Q(job__state__in=FINISHED, job__finished_at__lt=now - KEPT_AFTER_END)
+    unnamed = Q(job=None, created_at__lt=now - KEPT_WITHOUT_JOB)
+    pruned = 0
+    while batch := list(StoredFile.objects.filter(ended | unnamed)[:PRUNED_AT_ONCE]):
+        discard(batch)  # first: after a crash the rows are still here to be found again
+        StoredFile.objects.filter(pk__in=[file.pk for file in batch]).delete()
+        pruned += len(batch)
+    return pruned
 
 
 def safe_name(name: str) -> str:
@@ -78,18 +107,26 @@ def safe_name(name: str) -> str:
     return clean[:200] or "file"
 
 
+def seconds_to_fetch(job: Job) -> float:
+    """How long `outgoing` may take for the job."""
+    fetches = any("url" in wanted for wanted in job.payload.get("files", ()))
+    return FETCH_SECONDS + sum(TIMEOUT_SECONDS) if fetches else 0.0
+
+
 def outgoing(job: Job, stack: ExitStack) -> list[File]:
     """The files of a job, ready to be sent; fetched ones are gone when `stack` closes.
 
-    Raises `Rejected` for a URL that will not do, `Unavailable` for a server that is away.
+    Raises `Rejected` for a URL that will not do, `Unavailable` for a server that is away
+    or too slow.
     """
+    deadline = time.monotonic() + FETCH_SECONDS
     found = []
     stored = StoredFile.objects.in_bulk(
         [f["id"] for f in job.payload.get("files", ()) if "id" in f]
     )
     for wanted in job.payload.get("files", ()):
         if "url" in wanted:
-            found.append(_fetched(wanted["url"], wanted.get("name", ""), stack))
+            found.append(_fetched(wanted["url"], wanted.get("name", ""), stack, deadline))
         elif (file := stored.get(wanted["id"])) is not None:
             found.append(
                 File(
@@ -107,12 +144,15 @@ def outgoing(job: Job, stack: ExitStack) -> list[File]:
 def incoming(platform: Platform, file_id: str) -> IO[bytes]:
     """The content of a file that a message carries, read to its end; to be closed by the caller.
 
-    Raises `NotFound`, and whatever else the platform raises.
+    Raises `NotFound`, `Rejected` for one that is too large, and whatever else the platform raises.
     """
     content = cast(IO[bytes], tempfile.SpooledTemporaryFile(max_size=IN_MEMORY))  # noqa: SIM115
     try:
         with platform.download_file(file_id) as stream:
-            shutil.copyfileobj(stream, content, CHUNK)
+            size = 0
+            while chunk := stream.read(CHUNK):
+                size = _within_limit(size + len(chunk))
+                content.write(chunk)
     except BaseException:
         content.close()
         raise
@@ -125,15 +165,15 @@ def _open(file: StoredFile) -> BinaryIO:
     return cast(BinaryIO, file.content.storage.open(str(file.content.name)))
 
 
-def _fetched(url: str, name: str, stack: ExitStack) -> File:
+def _fetched(url: str, name: str, stack: ExitStack, deadline: float) -> File:
     path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="botadmin-"))) / "file"
     with path.open("wb") as content:
-        content_type, size = _fetch(url, content)
+        content_type, size = _fetch(url, content, deadline)
     name = safe_name(name or unquote(PurePath(urlsplit(url).path).name))
     return File(name=name, content_type=content_type, size=size, open=lambda: path.open("rb"))
 
 
-def _fetch(url: str, into: IO[bytes]) -> tuple[str, int]:
+def _fetch(url: str, into: IO[bytes], deadline: float) -> tuple[str, int]:
     session = requests.Session()
     session.trust_env = False
     session.mount("http://", _GuardedAdapter())
@@ -149,30 +189,61 @@ def _fetch(url: str, into: IO[bytes]) -> tuple[str, int]:
                     f"The file's server answered {answer.status_code}.", code="file_not_fetched"
                 )
             size = 0
-            for chunk in answer.iter_content(CHUNK):
-                size += len(chunk)
-                if size > LARGEST_FETCH:
-                    raise Rejected("The file is too large.", code="file_too_large")
+            # What has arrived, be it little: a read that waits for more would pass the deadline.
+            while chunk := answer.raw.read1(CHUNK, decode_content=True):
+                size = _within_limit(size + len(chunk))
                 into.write(chunk)
+                if time.monotonic() > deadline:
+                    raise Unavailable(f"The file did not arrive within {FETCH_SECONDS:.0f} s.")
             kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
             return kind or "application/octet-stream", size
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, ValueError) as error:
         raise Rejected("This is no http or https URL.", code="file_not_fetched") from error
-    except requests.RequestException as error:
+    except (requests.RequestException, HTTPError) as error:
         raise Unavailable("The file's server could not be reached.") from error
     finally:
         session.close()
+
+
+def _within_limit(size: int) -> int:
+    if size > LARGEST_FETCH:
+        raise Rejected("The file is too large.", code="file_too_large")
+    return size
+
+
+def may_be_asked(text: str) -> bool:
+    """Whether an address is public, or of a network that an operator allowed."""
+    address = ip_address(text)
+    if isinstance(address, IPv6Address):
+        address = _ipv4_within(address) or address
+    if any(address in network for network in settings.BOTADMIN_ALLOWED_NETWORKS):
+        return True
+    return address.is_global and not any(address in network for network in _LEADING_ELSEWHERE)
+
+
+# What `is_global` of some versions of Python calls public, and old or local networks still use to
+# reach private IPv4 addresses and machines nearby.
+_LEADING_ELSEWHERE: tuple[IPv4Network | IPv6Network, ...] = (
+    IPv6Network("::/96"),  # IPv4-compatible
+    IPv6Network("64:ff9b:1::/48"),  # NAT64 of one's own
+    IPv6Network("2002::/16"),  # 6to4
+    IPv6Network("fec0::/10"),  # site-local
+)
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+
+def _ipv4_within(address: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address that is really reached."""
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped
 
 
 # Connections that look at whom they reached before they say a word.
 
 
 def _check_peer(connected: socket.socket) -> socket.socket:
-    address = ip_address(connected.getpeername()[0].partition("%")[0])
-    address = getattr(address, "ipv4_mapped", None) or address
-    if not address.is_global and not any(
-        address in network for network in settings.BOTADMIN_ALLOWED_NETWORKS
-    ):
+    if not may_be_asked(connected.getpeername()[0].partition("%")[0]):
         connected.close()
         raise Rejected(
             "The file's URL leads to a private address.",

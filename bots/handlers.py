@@ -33,6 +33,7 @@ from bots import backoff, idempotency, jobs, lanes, targets
 from bots.lanes import Claim
 from bots.models import Bot, Event, HandlerRun, Job, JobKind, LaneKind, WorkState
 from bots.refusals import Conflict, Missing
+from bots.scrub import scrub
 from spaces.models import Channel
 from spaces.platforms.messages import Card, Incoming, Kind
 
@@ -156,7 +157,7 @@ class Call:
         # Counted, not compared: a handler may well say the same twice, or something else when it
         # is run again. What the first run sent stands.
         once = idempotency.Once(
-            scope=f"handler run {self._run.pk}", key=str(self._sends), fingerprint=""
+            scope=idempotency.scope_of_run(self._run), key=str(self._sends), fingerprint=""
         )
         job_id, _ = idempotency.perform(
             once,
@@ -195,7 +196,7 @@ def queue(stored: Iterable[tuple[Event, Incoming]]) -> None:
 
 def _enabled(bot: Bot) -> Sequence[Handler]:
     # One whose package went away stays in the bot's list; it has nothing to run.
-    return [_handlers[name] for name in bot.handlers if name in _handlers]
+    return [_handlers[name] for name in dict.fromkeys(bot.handlers) if name in _handlers]
 
 
 def _place(channels: dict[int, Channel], event: Event) -> str:
@@ -238,6 +239,15 @@ def _try(claim: Claim, run: HandlerRun) -> None:
     if handler is None:
         _write(claim, run, WorkState.FAILED, error_code="handler_gone")
         return
+    if run.attempts > TRIES:
+        _write(
+            claim,
+            run,
+            WorkState.FAILED,
+            error_code="interrupted",
+            error_detail=f"Its worker ended in the middle of it {TRIES} times.",
+        )
+        return
     try:
         handler.function(Call(run))
     except Exception as error:
@@ -250,8 +260,8 @@ def _try(claim: Claim, run: HandlerRun) -> None:
 def _failed(claim: Claim, run: HandlerRun, error: Exception) -> None:
     told = {
         "error_code": "not_found" if isinstance(error, Missing) else "handler_failed",
-        "error_detail": f"{type(error).__name__}: {error}",
-        "traceback": traceback.format_exc(),
+        "error_detail": scrub(f"{type(error).__name__}: {error}"),
+        "traceback": scrub(traceback.format_exc()),
     }
     if run.attempts >= TRIES:
         _write(claim, run, WorkState.FAILED, **told)
@@ -271,3 +281,5 @@ def _write(claim: Claim, run: HandlerRun, state: WorkState, **changes: Any) -> N
     with transaction.atomic():
         claim.confirm()
         HandlerRun.objects.filter(pk=run.pk).update(state=state, finished_at=finished_at, **changes)
+        if state == WorkState.SUCCEEDED:
+            idempotency.forget_run(run)  # only a run that failed can be run again

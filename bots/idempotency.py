@@ -1,4 +1,8 @@
-"""The same request twice is one request: the first answer is kept for a day and given again."""
+"""The same request twice is one request: the first answer is kept for a day and given again.
+
+What a handler run sends is kept until the run succeeded: one that failed may be run again at any
+time.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,14 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from bots.models import IdempotencyKey
+from bots.models import HandlerRun, IdempotencyKey
 from bots.refusals import KeyReused
 
 KEPT = timedelta(hours=24)
+OF_RUNS = "handler run "  # how the scopes of handler runs begin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +49,7 @@ def perform(once: Once | None, make: Callable[[], Any]) -> tuple[Any, bool]:
     with transaction.atomic():
         if once is None:
             return make(), False
-        IdempotencyKey.objects.filter(
-            scope=once.scope, key=once.key, created_at__lt=Now() - KEPT
-        ).delete()
+        _outdated().filter(scope=once.scope, key=once.key).delete()
         try:
             with transaction.atomic():
                 row = IdempotencyKey.objects.create(
@@ -63,4 +67,17 @@ def perform(once: Once | None, make: Callable[[], Any]) -> tuple[Any, bool]:
 
 def tidy() -> int:
     """Forget keys that are older than a day; returns how many."""
-    return IdempotencyKey.objects.filter(created_at__lt=Now() - KEPT).delete()[0]
+    return _outdated().delete()[0]
+
+
+def scope_of_run(run: HandlerRun) -> str:
+    return f"{OF_RUNS}{run.pk}"
+
+
+def forget_run(run: HandlerRun) -> None:
+    IdempotencyKey.objects.filter(scope=scope_of_run(run)).delete()
+
+
+def _outdated() -> QuerySet[IdempotencyKey]:
+    old = IdempotencyKey.objects.filter(created_at__lt=Now() - KEPT)
+    return old.exclude(scope__startswith=OF_RUNS)

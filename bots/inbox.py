@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -24,6 +23,7 @@ from django.utils import timezone
 
 from bots import bulk, handlers
 from bots.models import Bot, Connection, Direction, Event, Message
+from bots.scrub import clean
 from spaces import sync
 from spaces.models import Channel
 from spaces.platforms.messages import (
@@ -35,6 +35,7 @@ from spaces.platforms.messages import (
     ParticipantInfo,
     PersonInfo,
 )
+from spaces.storable import storable
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +141,10 @@ def store_patiently(batch: Sequence[Received]) -> set[tuple[int, int]]:
     while True:
         try:
             return receive(batch)
-        except (OperationalError, InterfaceError):
+        except (OperationalError, InterfaceError) as error:
+            if _is_deadlock(error):
+                log.warning("a deadlock: stored again at once")
+                continue
             log.exception("the database is away; %s batches wait", len(batch))
             connection.close()
             time.sleep(RETRY_SECONDS)
@@ -151,6 +155,11 @@ def store_patiently(batch: Sequence[Received]) -> set[tuple[int, int]]:
             batch = _smaller(batch, error)
         if len(batch) > 1:
             return set().union(*(store_patiently([received]) for received in batch))
+
+
+def _is_deadlock(error: Exception) -> bool:
+    """Whether PostgreSQL chose us to end one. Whoever else was part of it has what it needs."""
+    return getattr(error.__cause__, "sqlstate", None) == "40P01"
 
 
 def _smaller(batch: Sequence[Received], error: Exception) -> list[Received]:
@@ -191,8 +200,24 @@ def receive(batch: Sequence[Received]) -> set[tuple[int, int]]:
         kept = [r for r in batch if held.get(r.connection_id) == r.fence]
         stored = _store_events(kept)
         _move_cursors(kept)
-        handlers.queue(stored)
+        _queue_handlers(stored)
     return {(r.connection_id, r.fence) for r in batch if held.get(r.connection_id) != r.fence}
+
+
+def _queue_handlers(stored: Sequence[tuple[Event, Incoming]]) -> None:
+    """In the same transaction, so that no crash parts an event from its turns. Where turns cannot
+    be given, the event stays all the same: one without a turn is better than one that is lost."""
+    try:
+        with transaction.atomic():
+            handlers.queue(stored)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        if len(stored) == 1:
+            log.exception("event %s: no handler gets a turn", stored[0][0].pk)
+            return
+        for one in stored:
+            _queue_handlers([one])
 
 
 def _held(batch: Sequence[Received]) -> dict[int, int]:
@@ -218,8 +243,8 @@ def _store_events(batch: Sequence[Received]) -> list[tuple[Event, Incoming]]:
     found = _resolve(new)
     events = [_event(f) for f in found]
     bulk.insert(events)
-    _keep_messages(found)
     _keep_channels_and_people(found)
+    _keep_messages(found)
     return [(event, f.incoming) for event, f in zip(events, found, strict=True)]
 
 
@@ -276,14 +301,14 @@ def _add_named_channels(
         remote_id = _channel_of(incoming)
         if remote_id and remote_id not in channel_ids.get(received.space_id, {}):
             named[received.space_id].add(remote_id)
-    for space_id, remote_ids in named.items():
+    for space_id, remote_ids in sorted(named.items()):
         channel_ids.setdefault(space_id, {}).update(
             sync.named_channels(space_id, remote_ids, kind=ChannelKind.PRIVATE)
         )
 
 
 def _key(incoming: Incoming) -> str:
-    key = sync.storable(incoming.id)
+    key = storable(incoming.id)
     if len(key) <= KEY_LENGTH:
         return key
     return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
@@ -334,20 +359,6 @@ def describe(incoming: Incoming) -> dict[str, Any]:
     return clean(data)
 
 
-def clean(value: Any) -> Any:
-    """JSON without what databases cannot hold: NUL characters, halves of surrogate pairs, NaN."""
-    match value:
-        case str():
-            return sync.storable(value)
-        case float() if not math.isfinite(value):
-            return None
-        case Mapping():
-            return {clean(k): clean(v) for k, v in value.items()}
-        case list() | tuple():
-            return [clean(item) for item in value]
-    return value
-
-
 # Messages, channels and people ------------------------------------------------------------------
 
 
@@ -393,7 +404,7 @@ def _change_messages(found: Sequence[_Found]) -> None:
 
 
 def _message_id(incoming: Incoming) -> str:
-    return sync.storable(incoming.message_id)[:KEY_LENGTH]
+    return storable(incoming.message_id)[:KEY_LENGTH]
 
 
 def message_from(
@@ -409,7 +420,7 @@ def message_from(
         text=clean(incoming.text),
         card=clean(asdict(incoming.card)) if incoming.card else None,
         files=[clean(asdict(file)) for file in incoming.files],
-        thread=sync.storable(incoming.thread)[:KEY_LENGTH],
+        thread=storable(incoming.thread)[:KEY_LENGTH],
         sent_at=incoming.occurred_at,
     )
 

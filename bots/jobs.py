@@ -13,8 +13,9 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 
-from bots import lanes, targets
+from bots import bulk, lanes, targets
 from bots.models import (
     Bot,
     Event,
@@ -147,7 +148,7 @@ def _entry(
         requested_by=requested_by[:200],
     )
     return lanes.Entry(
-        key=key if request.ordered else targets.UNORDERED,
+        key=key if request.ordered else f"{targets.UNORDERED}:{key}",
         work=job,
         ordered=request.ordered,
         priority=request.priority,
@@ -178,7 +179,14 @@ def resolve_sent(job: Job) -> None:
     """A person saw that an uncertain job was done. Raises `Conflict` for any other state."""
     _only_uncertain(job)
     with transaction.atomic():
-        _move(job, WorkState.SUCCEEDED, finished_at=Now(), error_code="", error_detail="")
+        _move(
+            job,
+            WorkState.SUCCEEDED,
+            finished_at=Now(),
+            error_code="",
+            error_detail="",
+            next_step="",
+        )
         _tell_finished(job)
 
 
@@ -193,22 +201,22 @@ def expire_overdue() -> int:
     with transaction.atomic():
         overdue = Job.objects.filter(state=WorkState.QUEUED, expires_at__lt=Now())
         jobs = list(overdue.select_for_update(skip_locked=True)[: lanes.SWEEP_LIMIT])
-        ids = [job.pk for job in jobs]
-        Job.objects.filter(pk__in=ids).update(
-            state=WorkState.EXPIRED, finished_at=Now(), error_code="expired"
-        )
         for job in jobs:
-            job.state = WorkState.EXPIRED
+            job.state, job.finished_at = WorkState.EXPIRED, timezone.now()
+            job.error_code, job.error_detail = "expired", ""
+        bulk.update(jobs, ["state", "finished_at", "error_code", "error_detail"])
         Event.objects.bulk_create([finished_event(job) for job in jobs])
     return len(jobs)
 
 
 def finished_event(job: Job) -> Event:
     """The event that tells how a job ended; one for each time it does."""
+    # A job that is cancelled, queued again and cancelled again made no attempt in between.
+    ended = job.finished_at.isoformat() if job.finished_at else ""
     return Event(
         bot_id=job.bot_id,
         kind=Kind.JOB_FINISHED,
-        dedupe_key=f"job:{job.pk}:{job.attempts}:{job.state}",
+        dedupe_key=f"job:{job.pk}:{job.attempts}:{job.state}:{ended}",
         channel_id=job.channel_id,
         occurred_at=Now(),
         data={

@@ -109,8 +109,8 @@ def put(kind: LaneKind, bot: Bot, entries: Sequence[Entry]) -> None:
     asleep = [
         lane.pk
         for lane in lanes.values()
-        # A holder looks again before it lets go, a lane that was due has a wake-up under way, and
-        # those of a bot that is off are woken by `resume`.
+        # A holder looks again before it lets go, a lane that was due was woken then (or the sweep
+        # finds it, where that was lost), and those of a bot that is off are woken by `resume`.
         if bot.enabled and not lane.holder and (lane.due_at is None or lane.due_at > now)
     ]
     groups: dict[tuple[datetime | None, Priority], set[int]] = defaultdict(set)
@@ -274,6 +274,11 @@ class Claim:
     def turn_over(self) -> bool:
         return time.monotonic() >= self.turn_ends
 
+    @property
+    def lasting(self) -> bool:
+        """Whether nobody else can have taken the lane yet."""
+        return time.monotonic() < self._held_until
+
     def ensure(self, seconds: float) -> None:
         """Make sure that the lease outlives a call of up to `seconds`. Raises `LeaseLost`."""
         asked_at = time.monotonic()
@@ -365,14 +370,18 @@ def begin(claim: Claim, model: type[W], *, limit: int = BATCH) -> list[W]:
     return started
 
 
-def put_back(model: type[Work], untouched: Iterable[Work]) -> None:
-    """Undo what `begin` did to rows that nobody tried; it costs them no attempt."""
+def put_back(claim: Claim, model: type[Work], untouched: Iterable[Work]) -> None:
+    """Undo what `begin` did to rows that nobody tried; it costs them no attempt. Raises `LeaseLost`
+    when they are somebody else's now."""
     fresh: dict[bool, list[int]] = {True: [], False: []}
     for row in untouched:
         fresh[not row.interrupted].append(row.pk)
     running = model._default_manager.filter(state=WorkState.RUNNING)
-    running.filter(pk__in=fresh[True]).update(state=WorkState.QUEUED, attempts=F("attempts") - 1)
-    running.filter(pk__in=fresh[False]).update(attempts=F("attempts") - 1)
+    one_less = F("attempts") - 1
+    with transaction.atomic():
+        claim.confirm()
+        running.filter(pk__in=fresh[True]).update(state=WorkState.QUEUED, attempts=one_less)
+        running.filter(pk__in=fresh[False]).update(attempts=one_less)
 
 
 def _lease_end(seconds: float = LEASE_SECONDS) -> CombinedExpression:
@@ -390,44 +399,70 @@ def _head_order(lane: Lane) -> str:
 class Bulkhead:
     """How many threads of this process one neighbour may hold.
 
-    All lanes of one space together get half of the threads, those of one bot a quarter, and all
-    handlers together half, so that a platform that hangs or a handler that sleeps leaves room for
-    the others. A lane that finds no room is parked here and woken by the next one that leaves.
+    All jobs and polls of one space together get half of the threads, those of one bot a quarter,
+    and all handlers together half, so that a platform that hangs or a handler that sleeps leaves
+    room for the others. A lane that finds no room is parked here and woken by the next one that
+    leaves; a poll is simply due again soon.
     """
 
     def __init__(self, threads: int):
-        self._half = max(1, threads // 2)
-        self._quarter = max(1, threads // 4)
         self._running: Counter[str] = Counter()
         self._parked: dict[int, Lane] = {}  # by id, longest waiting first
         self._lock = threading.Lock()
+        self.resize(threads)
+
+    def resize(self, threads: int) -> None:
+        self._half = max(1, threads // 2)
+        self._quarter = max(1, threads // 4)
 
     def enter(self, lane: Lane) -> bool:
         with self._lock:
-            if not self._room(lane):
+            if not self._enter(self._groups(lane)):
                 self._parked.setdefault(lane.pk, lane)
                 return False
-            self._running.update(self._groups(lane).keys())
             return True
+
+    def enter_poll(self, bot: Bot) -> bool:
+        with self._lock:
+            return self._enter(self._platform_groups(bot))
 
     def leave(self, lane: Lane) -> int | None:
         """Returns the id of a parked lane that has room now."""
         with self._lock:
-            self._running.subtract(self._groups(lane).keys())
-            free = next((pk for pk, parked in self._parked.items() if self._room(parked)), None)
-            if free is not None:
-                del self._parked[free]
-            return free
+            return self._leave(self._groups(lane))
 
-    def _room(self, lane: Lane) -> bool:
-        return all(self._running[group] < most for group, most in self._groups(lane).items())
+    def leave_poll(self, bot: Bot) -> int | None:
+        """As `leave`."""
+        with self._lock:
+            return self._leave(self._platform_groups(bot))
+
+    def _enter(self, groups: dict[str, int]) -> bool:
+        if not self._room(groups):
+            return False
+        self._running.update(groups.keys())
+        return True
+
+    def _leave(self, groups: dict[str, int]) -> int | None:
+        self._running.subtract(groups.keys())
+        parked = self._parked.items()
+        free = next((pk for pk, lane in parked if self._room(self._groups(lane))), None)
+        if free is not None:
+            del self._parked[free]
+        return free
+
+    def _room(self, groups: dict[str, int]) -> bool:
+        return all(self._running[group] < most for group, most in groups.items())
 
     def _groups(self, lane: Lane) -> dict[str, int]:
         if lane.kind == LaneKind.HANDLERS:
             return {"handlers": self._half, f"handlers of {lane.bot_id}": self._quarter}
-        return {f"space {lane.bot.space_id}": self._half, f"bot {lane.bot_id}": self._quarter}
+        return self._platform_groups(lane.bot)
+
+    def _platform_groups(self, bot: Bot) -> dict[str, int]:
+        return {f"space {bot.space_id}": self._half, f"bot {bot.pk}": self._quarter}
 
 
 @cache
 def bulkhead() -> Bulkhead:
+    """This process's. A Celery worker gives it the size of its pool."""
     return Bulkhead(settings.BOTADMIN_WORKER_THREADS)

@@ -6,7 +6,7 @@ bot's connection or is about to send for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,16 +16,16 @@ from django.utils import timezone
 
 from bots import clients, files, jobs, lanes, secrets, syncing
 from bots.connections import states
-from bots.models import Bot, Connection, Credential, Job, JobKind, StoredFile
+from bots.models import Bot, Connection, Credential, Job, JobKind, StoredFile, WorkState
 from bots.refusals import Invalid, Refused
+from bots.scrub import scrub
 from spaces.models import Space
 from spaces.platforms import registry
 from spaces.platforms.contract import Ability
 from spaces.platforms.errors import CredentialsRefused, Misconfigured, PlatformError
 from spaces.platforms.messages import Finding, Identity
 
-# What a change of a bot may write: the rest of the row belongs to workers.
-_EDITED = [f.name for f in Bot._meta.concrete_fields if f.editable and not f.primary_key]
+LONGEST_REFERENCE = 255  # characters, as many as the column holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +48,25 @@ def create(bot: Bot, *, requested_by: str) -> None:
         _look_around(bot, requested_by)
 
 
-def changed(bot: Bot, *, requested_by: str) -> None:
-    """Store changes of a bot; whoever holds it starts anew with them, and waiting jobs go on."""
+def changed(
+    bot: Bot,
+    *,
+    fields: Collection[str],
+    requested_by: str,
+    credentials: Mapping[str, str] | None = None,
+    user: AbstractBaseUser | None = None,
+) -> None:
+    """Store changes of a bot; whoever holds it starts anew with them, and waiting jobs go on.
+
+    Only `fields` are written: others may have changed the rest since `bot` was read.
+    """
     with transaction.atomic():
-        bot.save(update_fields=_EDITED)
-        bot.renew()
-        lanes.resume(bot)
-        _look_around(bot, requested_by)
+        bot.save(update_fields=fields)
+        if credentials:
+            _store_credentials(bot, credentials, user)
+        _start_anew(bot)
+        if credentials or "options" in fields:  # it may reach other channels now
+            _look_around(bot, requested_by)
 
 
 def delete(bot: Bot) -> None:
@@ -90,7 +102,14 @@ def sync(bot: Bot, *, requested_by: str) -> Job:
 
 
 def set_credentials(bot: Bot, values: Mapping[str, str], *, user: AbstractBaseUser | None) -> None:
-    """Set or, with an empty text, remove credentials. Raises `Invalid` for an unknown name."""
+    """Set or, with an empty text, remove credentials. Raises as `check_credentials` does."""
+    with transaction.atomic():
+        _store_credentials(bot, values, user)
+        _start_anew(bot)
+
+
+def check_credentials(bot: Bot, values: Mapping[str, str]) -> None:
+    """Raises `Invalid` for a name its platform does not know and a reference that is too long."""
     platform = registry.get(bot.space.platform)
     declared = {credential.name for credential in platform.credentials}
     if unknown := sorted(set(values) - declared):
@@ -99,11 +118,13 @@ def set_credentials(bot: Bot, values: Mapping[str, str], *, user: AbstractBaseUs
             f"{platform.label} knows no credential {unknown[0]!r}; known: {known}.",
             field="credentials",
         )
-    with transaction.atomic():
-        for name, value in values.items():
-            _set_credential(bot, name, value, user)
-        bot.renew()
-        lanes.resume(bot)
+    for name, value in values.items():
+        if secrets.is_reference(value) and len(value) > LONGEST_REFERENCE:
+            raise Invalid(
+                f"{name}: a reference has at most {LONGEST_REFERENCE} characters; a value that "
+                "begins with $ is written with $$.",
+                field="credentials",
+            )
 
 
 def set_read_receipts(bot: Bot, enabled: bool) -> None:
@@ -119,7 +140,10 @@ def set_read_receipts(bot: Bot, enabled: bool) -> None:
 
 
 def check(bot: Bot) -> Checked:
-    """Ask the platform now who the bot is and what is missing. Never raises: bad news is news."""
+    """Ask the platform now who the bot is and what is missing.
+
+    What the platform says is a finding, bad news too; only a fault of its class is raised.
+    """
     try:
         platform = clients.build(bot)
     except Misconfigured as error:
@@ -143,13 +167,12 @@ def check(bot: Bot) -> Checked:
     return Checked(identity=identity, findings=findings)
 
 
-def space_changed(space: Space) -> None:
-    """Store changes of a space, validated already; its bots start anew with them."""
+def space_changed(space: Space, *, fields: Collection[str]) -> None:
+    """Store these fields of a space, validated already; its bots start anew with them."""
     with transaction.atomic():
-        space.save()
+        space.save(update_fields=fields)
         for bot in space.bots.all():
-            bot.renew()
-            lanes.resume(bot)
+            _start_anew(bot)
 
 
 def delete_space(space: Space) -> None:
@@ -159,11 +182,24 @@ def delete_space(space: Space) -> None:
     space.delete()
 
 
+def _start_anew(bot: Bot) -> None:
+    bot.renew()
+    lanes.resume(bot)
+
+
 def _look_around(bot: Bot, requested_by: str) -> None:
+    if Job.objects.filter(bot=bot, kind=JobKind.SYNC, state=WorkState.QUEUED).exists():
+        return  # that one will see it all
     try:
         sync(bot, requested_by=requested_by)
     except Refused:
         return  # a platform that cannot list channels; they come with their first events
+
+
+def _store_credentials(bot: Bot, values: Mapping[str, str], user: AbstractBaseUser | None) -> None:
+    check_credentials(bot, values)
+    for name, value in values.items():
+        _set_credential(bot, name, value, user)
 
 
 def _set_credential(bot: Bot, name: str, value: str, user: AbstractBaseUser | None) -> None:
@@ -180,4 +216,5 @@ def _set_credential(bot: Bot, name: str, value: str, user: AbstractBaseUser | No
 
 
 def _bad_news(error: PlatformError | Misconfigured) -> Finding:
-    return Finding(level="error", code=error.code, text=error.detail, remedy=error.next_step)
+    text, remedy = scrub([error.detail, error.next_step])
+    return Finding(level="error", code=error.code, text=text, remedy=remedy)

@@ -1,24 +1,27 @@
 """What became of jobs, written down: the jobs, their attempts, the messages they made, the events.
 
 The runner collects outcomes and writes them here in one transaction per batch, guarded by the
-claim on the lane: a worker that lost its lease writes nothing.
+claim on the lane: a worker that lost its lease writes nothing. Rows that the inbox writes as well
+are written in its order: people, channels, who takes part, messages.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
 from bots import bulk
 from bots.jobs import finished_event
-from bots.lanes import Claim
+from bots.lanes import Claim, LeaseLost
 from bots.models import Attempt, Bot, Direction, Event, Job, JobKind, Message, WorkState
 from bots.models.lane import FINISHED
+from bots.scrub import clean, scrub
 from spaces import sync
 from spaces.models import Channel, Person
 from spaces.platforms.messages import (
@@ -29,6 +32,11 @@ from spaces.platforms.messages import (
     Role,
 )
 
+log = logging.getLogger(__name__)
+
+ID_LENGTH = 255  # characters of a platform's id that are kept, as by the inbox
+CODE_LENGTH = 60
+ONCE = frozenset({JobKind.POST, JobKind.CREATE_CHANNEL})  # doing these twice would show
 TOLD = (*FINISHED, WorkState.UNCERTAIN)  # states that a job.finished event tells of
 
 
@@ -41,14 +49,51 @@ class Outcome:
 
 
 def write(claim: Claim, outcomes: Sequence[Outcome]) -> None:
-    """Write all of it, or raise `LeaseLost` and write nothing."""
+    """Write all of it, or raise `LeaseLost` and write nothing.
+
+    Raises `OperationalError` or `InterfaceError` while the database is away. What it can never hold
+    takes nothing else along: that job ends as `unstorable`.
+    """
     if not outcomes:
         return
+    try:
+        _write(claim, outcomes)
+    except (LeaseLost, OperationalError, InterfaceError):
+        raise
+    except Exception:
+        if len(outcomes) == 1:
+            log.exception("job %s: what became of it cannot be stored", outcomes[0].job.pk)
+            _write(claim, [_unstorable(outcomes[0])])
+            return
+        for outcome in outcomes:
+            write(claim, [outcome])
+
+
+def _unstorable(outcome: Outcome) -> Outcome:
+    """The same without anything that a platform said."""
+    job, attempt = outcome.job, outcome.attempt
+    job.refresh_from_db(fields=["channel"])  # what was set may have been rolled back
+    if job.state not in FINISHED or job.state == WorkState.SUCCEEDED:
+        job.state = WorkState.UNCERTAIN if job.kind in ONCE else WorkState.FAILED
+    job.not_before = None
+    job.finished_at = None if job.state == WorkState.UNCERTAIN else timezone.now()
+    job.result, job.error_code = {}, "unstorable"
+    job.error_detail = "What the platform answered cannot be stored; see the log of the worker."
+    job.next_step = "Look at the platform what became of it."
+    if attempt:
+        attempt.outcome, attempt.request, attempt.response = "unstorable", None, None
+    return Outcome(job=job, attempt=attempt)
+
+
+def _write(claim: Claim, outcomes: Sequence[Outcome]) -> None:
+    for outcome in outcomes:
+        _scrub(outcome)
     jobs = [outcome.job for outcome in outcomes]
     done = [j for j in jobs if j.state == WorkState.SUCCEEDED and j.kind != JobKind.POST]
     sent_channels = _channels_of_sent(claim.lane.bot, jobs)
     with transaction.atomic():
         claim.confirm()
+        _remember_all_named(claim.lane.bot, done)
         for job in done:
             _remember(claim.lane.bot, job)
         _remember_messages(claim.lane.bot, jobs, sent_channels)
@@ -65,11 +110,23 @@ def write(claim: Claim, outcomes: Sequence[Outcome]) -> None:
                 "next_step",
             ],
         )
-        Attempt.objects.bulk_create([o.attempt for o in outcomes if o.attempt])
+        bulk.insert([o.attempt for o in outcomes if o.attempt])
         Event.objects.bulk_create(
             [finished_event(job) for job in jobs if job.state in TOLD],
-            ignore_conflicts=True,  # a job that ends the same way after a retry told it already
+            ignore_conflicts=True,  # a commit that seemed to fail, and did not, told it already
         )
+
+
+def _scrub(outcome: Outcome) -> None:
+    job, attempt = outcome.job, outcome.attempt
+    # Not without secrets: it holds what users wrote, and ids that the next try goes by. What
+    # platforms say of errors in it was scrubbed where it was put in, by `bots.actions`.
+    job.result = clean(job.result)
+    job.error_code = scrub(job.error_code)[:CODE_LENGTH]
+    job.error_detail, job.next_step = scrub([job.error_detail, job.next_step])
+    if attempt:
+        attempt.outcome = scrub(attempt.outcome)[:CODE_LENGTH]
+        attempt.request, attempt.response = scrub([attempt.request, attempt.response])
 
 
 # Messages: many at once, this is the way of every send ------------------------------------------
@@ -112,14 +169,15 @@ def _take_part_in_direct(bot: Bot, jobs: Sequence[Job], channel_ids: Mapping[str
 
 
 def _remember_messages(bot: Bot, jobs: Sequence[Job], channels: dict[str, Channel]) -> None:
-    rows = []
+    rows: dict[str, Message] = {}  # by id: a statement cannot touch one row twice
     for job in jobs:
         sent = _sent(job)
         for number, message in enumerate(sent):
             job.channel = channels[message["channel"]]
-            rows.append(_message(bot, job, job.channel, message, last=number == len(sent) - 1))
+            row = _message(bot, job, job.channel, message, last=number == len(sent) - 1)
+            rows[row.remote_id] = row
     Message.objects.bulk_create(
-        rows,
+        rows.values(),
         # The platform may have told us of our own message before it answered us.
         update_conflicts=True,
         unique_fields=["bot", "remote_id"],
@@ -136,7 +194,7 @@ def _message(bot: Bot, job: Job, channel: Channel, sent: dict[str, Any], *, last
     return Message(
         bot=bot,
         channel=channel,
-        remote_id=sent["remote_id"],
+        remote_id=sent["remote_id"][:ID_LENGTH],
         direction=Direction.OUT,
         sender_id=bot.person_id,
         text=sent["text"],
@@ -149,6 +207,12 @@ def _message(bot: Bot, job: Job, channel: Channel, sent: dict[str, Any], *, last
 
 
 # Everything else: rare, one by one --------------------------------------------------------------
+
+
+def _remember_all_named(bot: Bot, jobs: Sequence[Job]) -> None:
+    """Write down all people and channels before anything else; see the order above."""
+    sync.people(bot.space_id, [person for job in jobs for person in _people(job)])
+    sync.channels(bot.space_id, [_channel(job) for job in jobs if "channel" in job.result])
 
 
 def _remember(bot: Bot, job: Job) -> None:
@@ -176,11 +240,15 @@ def _remember(bot: Bot, job: Job) -> None:
 
 
 def _remember_channel(bot: Bot, job: Job) -> int:
-    info = job.result["channel"]
-    info = ChannelInfo(**{**info, "kind": ChannelKind(info["kind"])})
+    info = _channel(job)
     channel_id = sync.channels(bot.space_id, [info])[info.id]
     job.channel_id = channel_id
     return channel_id
+
+
+def _channel(job: Job) -> ChannelInfo:
+    info = job.result["channel"]
+    return ChannelInfo(**{**info, "kind": ChannelKind(info["kind"])})
 
 
 def _remember_people(bot: Bot, job: Job, channel_id: int) -> None:

@@ -12,6 +12,7 @@ class Refused(Exception):
 
     code = "invalid"
     status = 400
+    retry_after = 0  # seconds after which it may go better; 0: not by waiting
 
     def __init__(self, detail: str, *, code: str | None = None, field: str = ""):
         super().__init__(detail)
@@ -51,6 +52,14 @@ class NotSupported(Refused):
 
     code = "unsupported"
     status = 422
+
+
+class Busy(Refused):
+    """Not now: too much of the same is under way."""
+
+    code = "busy"
+    status = 503
+    retry_after = 5
 
 
 class KeyReused(Refused):

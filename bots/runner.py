@@ -20,19 +20,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
-from bots import actions, backoff, clients, lanes, records
+from bots import actions, backoff, clients, files, lanes, records
 from bots.connections import states
 from bots.lanes import Claim
 from bots.models import Attempt, Bot, Job, JobKind, LaneKind, WorkState
+from bots.scrub import scrub
 from spaces.platforms import trace
 from spaces.platforms.contract import OPERATIONS, Ability, Platform
 from spaces.platforms.errors import (
@@ -49,6 +50,8 @@ log = logging.getLogger(__name__)
 FLUSH_SECONDS = 0.2  # outcomes wait no longer than this to be written
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 60.0
+FIRST_WRITE_PAUSE_SECONDS = 0.05
+LONGEST_WRITE_PAUSE_SECONDS = 2.0
 CALLS = frozenset(operation for operations in OPERATIONS.values() for operation in operations)
 PACE_SLACK = timedelta(milliseconds=50)  # a slot that near is simply waited for
 
@@ -68,12 +71,18 @@ def work(claim: Claim) -> None:
         why = bot.connection
         _fail_all(claim, CredentialsRefused(why.reason, next_step=why.next_step))
         return
-    try:
-        with clients.borrow(bot) as platform:
-            _drain(claim, platform)
-    except (PlatformError, Misconfigured) as error:
-        # Only connecting raises here; what a job raises is caught where the job is known.
-        _connecting_failed(claim, error)
+    with ExitStack() as stack:
+        try:
+            platform = stack.enter_context(clients.borrow(bot))
+        except (PlatformError, Misconfigured) as error:
+            _connecting_failed(claim, error)
+            return
+        except Exception as error:
+            # A fault of the platform's code: its lanes wait as if nobody had answered.
+            log.exception("%s: connecting broke", bot.slug)
+            _connecting_failed(claim, Unavailable(f"An internal error ({type(error).__name__})."))
+            return
+        _drain(claim, platform)
 
 
 def _drain(claim: Claim, platform: Platform) -> None:
@@ -95,6 +104,7 @@ class _Batch:
     def __init__(self, claim: Claim, platform: Platform, jobs: list[Job]):
         self.claim = claim
         self.bot = claim.lane.bot
+        self.client = platform
         self.platform = cast(Platform, _Leased(platform, claim))
         self.waiting = jobs
         self.outcomes: list[records.Outcome] = []
@@ -113,11 +123,11 @@ class _Batch:
         finally:
             self._flush()
             if self.waiting:
-                lanes.put_back(Job, self.waiting)
+                lanes.put_back(self.claim, Job, self.waiting)
 
     def _flush(self) -> None:
         outcomes, self.outcomes = self.outcomes, []
-        records.write(self.claim, outcomes)
+        _write(self.claim, outcomes)
         self.flush_at = time.monotonic() + FLUSH_SECONDS
 
     def _try(self, job: Job) -> None:
@@ -128,20 +138,29 @@ class _Batch:
             return
         with _attempt(self.platform, job) as attempt:
             try:
-                self._perform(job)
-            except OutcomeUnknown as error:
-                self._settle(job, error)
-            except (PlatformError, Misconfigured) as error:
-                self._failed(job, error)
+                self._do(job)
             except lanes.LeaseLost:
                 raise
             except Exception:
+                clients.distrust(self.client)
                 log.exception("job %s: the platform %s broke", job.pk, self.platform.name)
                 self._broke(job)
         attempt.outcome = job.error_code or job.state
         self.outcomes.append(records.Outcome(job=job, attempt=attempt))
 
+    def _do(self, job: Job) -> None:
+        try:
+            self._perform(job)
+        except OutcomeUnknown as error:
+            clients.distrust(self.client)
+            self._settle(job, error)
+        except (PlatformError, Misconfigured) as error:
+            if isinstance(error, Unavailable):
+                clients.distrust(self.client)
+            self._failed(job, error)
+
     def _perform(self, job: Job) -> None:
+        self.claim.ensure(files.seconds_to_fetch(job))
         job.result = actions.perform(self.platform, job)
         _end(job, WorkState.SUCCEEDED)
 
@@ -163,9 +182,7 @@ class _Batch:
 
     def _failed(self, job: Job, error: PlatformError | Misconfigured) -> None:
         match error:
-            case RateLimited():
-                self._wait(job, error, running=job.interrupted)
-            case Unavailable():
+            case RateLimited() | Unavailable():
                 self._wait(job, error, running=job.interrupted)
             case CredentialsRefused():
                 _end(job, WorkState.FAILED, error)
@@ -192,11 +209,13 @@ class _Batch:
 
     def _broke(self, job: Job) -> None:
         """A fault of the platform's code, ours or a plugin's: nobody knows what it did."""
-        error = OutcomeUnknown("The platform's code failed; see the log of the worker.")
-        if job.kind == JobKind.POST:
-            _end(job, WorkState.UNCERTAIN, error)
+        detail = "The platform's code failed; see the log of the worker."
+        if job.kind in records.ONCE:
+            step = "Look whether the platform has it, then resolve the job as sent or not sent."
+            _end(job, WorkState.UNCERTAIN, OutcomeUnknown(detail, next_step=step))
         else:
-            _end(job, WorkState.FAILED, error)
+            step = "Retry the job when the fault is mended; doing it twice does no harm."
+            _end(job, WorkState.FAILED, OutcomeUnknown(detail, next_step=step))
         job.error_code = "platform_broke"
 
     def _paced(self) -> bool:
@@ -256,6 +275,23 @@ def _delay(job: Job, error: PlatformError) -> float:
     )
 
 
+def _write(claim: Claim, outcomes: list[records.Outcome]) -> None:
+    """Write outcomes. Nobody can learn them a second time, so a database that is away or ended a
+    deadlock is asked again for as long as the lease lasts."""
+    pause = FIRST_WRITE_PAUSE_SECONDS
+    while True:
+        try:
+            records.write(claim, outcomes)
+            return
+        except (OperationalError, InterfaceError):
+            if not claim.lasting:
+                raise
+            log.warning("lane %s: %s outcomes wait to be written", claim.lane.pk, len(outcomes))
+            connection.close_if_unusable_or_obsolete()
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_WRITE_PAUSE_SECONDS)
+
+
 # When the bot cannot even connect ---------------------------------------------------------------
 
 
@@ -264,21 +300,27 @@ def _connecting_failed(claim: Claim, error: PlatformError | Misconfigured) -> No
         states.refuse(claim.lane.bot, error)
     elif isinstance(error, RateLimited | Unavailable | OutcomeUnknown):
         head = _note_on_head(claim, error)
+        if head is None:
+            return
         claim.rest_until(timezone.now() + timedelta(seconds=_delay(head, error)))
         return
     _fail_all(claim, error)
 
 
-def _note_on_head(claim: Claim, error: PlatformError) -> Job:
+def _note_on_head(claim: Claim, error: PlatformError) -> Job | None:
     """Count the try on the job that waits first, and let whoever looks at it read why it waits."""
-    (head,) = lanes.begin(claim, Job, limit=1) or [Job()]
-    lanes.put_back(Job, [head])
-    Job.objects.filter(pk=head.pk).update(
-        attempts=head.attempts,
-        error_code=error.code,
-        error_detail=error.detail,
-        next_step=error.next_step,
-    )
+    started = lanes.begin(claim, Job, limit=1)
+    if not started:
+        return None
+    (head,) = started
+    with transaction.atomic():
+        lanes.put_back(claim, Job, started)
+        Job.objects.filter(pk=head.pk).update(
+            attempts=head.attempts,
+            error_code=error.code,
+            error_detail=scrub(error.detail),
+            next_step=scrub(error.next_step),
+        )
     return head
 
 
@@ -290,7 +332,7 @@ def _fail_all(claim: Claim, error: PlatformError | Misconfigured) -> None:
         for job in fresh:
             job.bot = claim.lane.bot
             _end(job, WorkState.FAILED, error)
-        records.write(claim, [records.Outcome(job=job, attempt=None) for job in fresh])
+        _write(claim, [records.Outcome(job=job, attempt=None) for job in fresh])
         if len(fresh) < len(jobs):
             claim.park()  # until the settings change
             return

@@ -9,10 +9,8 @@ from pathlib import Path
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
+from bots import scrub
 from spaces.platforms.errors import Misconfigured
-
-# What configures botadmin itself is nobody's credential.
-OWN_VARIABLES = ("BOTADMIN_", "DATABASE_", "BROKER_", "DJANGO_")
 
 
 def encrypt(text: str) -> str:
@@ -23,12 +21,14 @@ def decrypt(encrypted: str) -> str:
     """Raises `Misconfigured` when none of the keys at hand made it."""
     fernet = _fernet(tuple(settings.BOTADMIN_ENCRYPTION_KEYS))
     try:
-        return fernet.decrypt(encrypted.encode()).decode()
+        secret = fernet.decrypt(encrypted.encode()).decode()
     except InvalidToken as error:
         raise Misconfigured(
             "A stored credential was encrypted with a key that is not here.",
             next_step="Add the old key to BOTADMIN_ENCRYPTION_KEYS, or set the credential anew.",
         ) from error
+    scrub.know(secret)
+    return secret
 
 
 def is_reference(text: str) -> bool:
@@ -39,21 +39,30 @@ def is_reference(text: str) -> bool:
 def resolve(reference: str) -> str:
     """The secret that `$NAME` or `file:path` points to. Raises `Misconfigured`.
 
-    Only variables that are not botadmin's own and files below the secrets folder can be reached:
-    who may edit a bot must not be able to send the server's keys to a server of their choice.
+    Only variables whose names begin as `BOTADMIN_CREDENTIAL_VARIABLES` says and files below the
+    secrets folder can be reached: who may edit a bot must not be able to send other secrets of
+    the server to a server of their choice.
     """
     if reference.startswith("$"):
         name = reference[1:]
-        if name.upper().startswith(OWN_VARIABLES):
-            raise Misconfigured(f"${name} belongs to botadmin itself and is no credential.")
+        prefixes = tuple(settings.BOTADMIN_CREDENTIAL_VARIABLES)
+        if not name.startswith(prefixes):
+            raise Misconfigured(
+                f"${name} may not be a credential: its name does not begin with "
+                f"{' or '.join(prefixes)}.",
+                next_step="Rename the variable, or let an operator of the server allow its name "
+                "with BOTADMIN_CREDENTIAL_VARIABLES.",
+            )
         value = os.environ.get(name, "")
         if not value:
             raise Misconfigured(
                 f"The environment variable {name} is not set for this process.",
                 next_step=f"Set {name} for all processes of botadmin and restart them.",
             )
-        return value
-    return _read(Path(reference.removeprefix("file:")))
+    else:
+        value = _read(Path(reference.removeprefix("file:")))
+    scrub.know(value)
+    return value
 
 
 def _read(path: Path) -> str:

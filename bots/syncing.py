@@ -24,7 +24,8 @@ def everything(platform: Platform, job: Job) -> dict[str, Any]:
 def read_all(bot: Bot, platform: Platform) -> dict[str, Any]:
     """Channels, and for each its participants and newest messages. Counts what it read.
 
-    A channel that the bot was thrown out of meanwhile is passed over.
+    A channel that the bot was thrown out of meanwhile is passed over. What platforms return lazily
+    may outlast the lane's lease: reading twice does no harm, and the next call renews or gives up.
     """
     channels = sync_channels(bot, platform)
     counts = {"channels": len(channels), "participants": 0, "messages": 0}

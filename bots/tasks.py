@@ -7,7 +7,7 @@ from datetime import timedelta
 from celery import shared_task
 from django.utils import timezone
 
-from bots import clients, idempotency, jobs, lanes, processes
+from bots import clients, files, idempotency, jobs, lanes, processes
 from bots.connections import poller
 from spaces.platforms import local
 
@@ -42,4 +42,5 @@ def tidy() -> None:
     idempotency.tidy()
     clients.close_idle()
     processes.tidy()
+    files.prune()
     local.prune_events(timezone.now() - LOCAL_LOG_KEPT)

@@ -2,6 +2,9 @@
 
 The one door for all platforms, whether an answer, an event or a listing brought the news. Every
 function takes many values at once, costs a constant number of queries, and may be repeated.
+
+Writers wait for each other instead of deadlocking, because all write in one order: people, then
+channels, then who takes part, each sorted; messages come last.
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from spaces.models import Channel, Participant, Person
-from spaces.platforms.messages import ChannelInfo, ChannelKind, ParticipantInfo, PersonInfo, Role
+from spaces.platforms.messages import ChannelInfo, ChannelKind, ParticipantInfo, PersonInfo
+from spaces.storable import storable
 
 NAME_LENGTH = 255
 
@@ -38,7 +42,6 @@ def people(space_id: int, infos: Iterable[PersonInfo]) -> dict[str, int]:
             person.seen_at = timezone.now()
             changed.append(person)
     Person.objects.bulk_create(
-        # In one order everywhere, so that two writers wait for each other instead of deadlocking.
         sorted(changed, key=lambda p: p.remote_id),
         update_conflicts=True,
         unique_fields=["space", "remote_id"],
@@ -96,16 +99,20 @@ def named_channels(
 def joined(channel_id: int, space_id: int, infos: Iterable[ParticipantInfo]) -> None:
     """These people take part in the channel, with these roles."""
     infos = list(infos)
-    ids = people(space_id, [info.person for info in infos])
+    _join(channel_id, infos, people(space_id, [info.person for info in infos]))
+
+
+def _join(channel_id: int, infos: Iterable[ParticipantInfo], person_ids: Mapping[str, int]) -> None:
+    latest = {person_ids[info.person.id]: info for info in infos}
     Participant.objects.bulk_create(
         [
             Participant(
                 channel_id=channel_id,
-                person_id=ids[info.person.id],
+                person_id=person_id,
                 role=info.role.value,
                 joined_at=info.joined_at,
             )
-            for info in {info.person.id: info for info in infos}.values()
+            for person_id, info in sorted(latest.items(), key=lambda one: one[0])
         ],
         update_conflicts=True,
         unique_fields=["channel", "person"],
@@ -126,11 +133,12 @@ def participants(channel_id: int, space_id: int, infos: Iterable[ParticipantInfo
     """These and no others take part in the channel."""
     infos = list(infos)
     with transaction.atomic():
-        joined(channel_id, space_id, infos)
+        person_ids = people(space_id, [info.person for info in infos])
+        Channel.objects.filter(pk=channel_id).update(synced_at=timezone.now())
+        _join(channel_id, infos, person_ids)
         Participant.objects.filter(channel_id=channel_id).exclude(
             person__remote_id__in=[info.person.id for info in infos]
         ).delete()
-        Channel.objects.filter(pk=channel_id).update(synced_at=timezone.now())
 
 
 def take_part(channel_id: int, person_id: int) -> None:
@@ -150,35 +158,20 @@ def bot_channels(space_id: int, person_id: int, infos: Iterable[ChannelInfo]) ->
     The other person of a direct channel is written down as its participant.
     """
     infos = list(infos)
+    peers = {info.id: info.peer for info in infos if info.peer}
     with transaction.atomic():
+        peer_ids = people(space_id, peers.values())
         ids = channels(space_id, infos)
         Participant.objects.filter(person_id=person_id, channel__space_id=space_id).exclude(
             channel_id__in=ids.values()
         ).delete()
+        pairs = {(pk, person_id) for pk in ids.values()}
+        pairs |= {(ids[channel], peer_ids[peer.id]) for channel, peer in peers.items()}
         Participant.objects.bulk_create(
-            [
-                Participant(channel_id=pk, person_id=person_id, role=Role.MEMBER)
-                for pk in ids.values()
-            ],
-            ignore_conflicts=True,
-        )
-        peers = {info.id: info.peer for info in infos if info.peer}
-        peer_ids = people(space_id, peers.values())
-        Participant.objects.bulk_create(
-            [
-                Participant(channel_id=ids[channel], person_id=peer_ids[peer.id])
-                for channel, peer in peers.items()
-            ],
+            [Participant(channel_id=pk, person_id=who) for pk, who in sorted(pairs)],
             ignore_conflicts=True,
         )
     return ids
-
-
-def storable(text: str) -> str:
-    """`text` without what databases cannot hold: NUL characters and halves of surrogate pairs."""
-    if "\x00" in text:
-        text = text.replace("\x00", "\ufffd")
-    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def _apply(row: Any, fresh: Mapping[str, Any]) -> bool:

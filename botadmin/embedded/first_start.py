@@ -33,7 +33,7 @@ def ensure() -> Access:
         return _still_working(_remembered())
     access = Access(
         user=settings.BOTADMIN_ADMIN_USER,
-        password=settings.BOTADMIN_ADMIN_PASSWORD or secrets.token_urlsafe(12),
+        password=settings.BOTADMIN_ADMIN_PASSWORD or secrets.token_hex(8),
         token=settings.BOTADMIN_API_TOKEN or ApiToken.PREFIX + secrets.token_urlsafe(32),
     )
     with transaction.atomic():

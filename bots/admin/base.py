@@ -18,8 +18,8 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownF
 from unfold.paginator import InfinitePaginator
 
 from bots import access
-from bots.access import Actor
-from bots.models import Bot, Scope
+from bots.access import Act, Actor
+from bots.models import Bot
 from bots.refusals import Refused
 from spaces.models import Channel, Person, Space
 
@@ -39,9 +39,9 @@ def actor_of(request: HttpRequest) -> Actor:
     return actor
 
 
-def has_scope(request: HttpRequest, scope: Scope) -> bool:
+def may(request: HttpRequest, act: Act) -> bool:
     actor = access.from_user(request.user)
-    return actor is not None and scope in actor.scopes
+    return actor is not None and access.may(actor, act)
 
 
 def plain(field: Any) -> Any:
@@ -92,10 +92,10 @@ class OperatorAdmin(ModelAdmin):
         return self.has_view_permission(request)
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return has_scope(request, Scope.READ)
+        return may(request, Act.READ)
 
     def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return has_scope(request, Scope.SEND)
+        return may(request, Act.SEND)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request)

@@ -20,14 +20,15 @@ from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminSelectWidget
 
 from bots import access, handlers, lifecycle
+from bots.access import Act
 from bots.admin import credentials, looks, platforms
-from bots.admin.base import Button, OperatorAdmin, Press, VisibleFilter, actor_of, plain
+from bots.admin.base import Button, OperatorAdmin, Press, VisibleFilter, actor_of, may, plain
 from bots.admin.operations import OPERATIONS
 from bots.admin.options import PREFIX, OptionsForm, option_fields, shown
 from bots.connections import states
 from bots.models import Bot, Credential, Event, HandlerRun, Job, Lane, Message, Permission, Receive
 from bots.models.bot import RECEIVE_NEEDS, every_permission
-from bots.refusals import NotSupported
+from bots.refusals import NotSupported, Refused
 from bots.targets import as_id
 from spaces.models import Channel, Space
 from spaces.platforms.contract import Ability, Platform, declared_options
@@ -72,6 +73,14 @@ class BotForm(OptionsForm):
         self.instance.space = self.space
         if self.initial.get("receive") not in self.offered:
             self.initial["receive"] = self.offered[0]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        try:
+            lifecycle.check_credentials(self.instance, credentials.chosen(cleaned))
+        except Refused as refused:
+            self.add_error(None, refused.detail)
+        return cleaned
 
     def clean_read_receipts(self) -> bool:
         if self.receipts_refused:
@@ -180,10 +189,19 @@ class BotAdmin(OperatorAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Bot]:
         return super().get_queryset(request).select_related("space", "connection")
 
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return may(request, Act.ADD_BOT)
+
     def has_change_permission(self, request: HttpRequest, obj: Bot | None = None) -> bool:
         # Nobody can say what is valid for a platform that is not here.
         installed = obj is None or platforms.find(obj.space.platform) is not None
-        return installed and super().has_change_permission(request, obj)
+        return installed and may(request, Act.CHANGE_BOT)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Bot | None = None) -> bool:
+        return may(request, Act.DELETE_BOT)
+
+    def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may(request, Act.OPERATE_BOT)
 
     # Form ---------------------------------------------------------------------------------------
 
@@ -341,10 +359,19 @@ class BotAdmin(OperatorAdmin):
     # Saving -------------------------------------------------------------------------------------
 
     def save_model(self, request: HttpRequest, obj: Bot, form: Any, change: bool) -> None:
-        save = lifecycle.changed if change else lifecycle.create
-        save(obj, requested_by=actor_of(request).label)
-        if values := credentials.chosen(form.cleaned_data):
-            lifecycle.set_credentials(obj, values, user=actor_of(request).user)
+        actor = actor_of(request)
+        values = credentials.chosen(form.cleaned_data)
+        if change:
+            lifecycle.changed(
+                obj,
+                fields=form.changed_fields(),
+                requested_by=actor.label,
+                credentials=values,
+                user=actor.user,
+            )
+            return
+        lifecycle.create(obj, requested_by=actor.label)
+        lifecycle.set_credentials(obj, values, user=actor.user)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
@@ -380,7 +407,7 @@ class BotAdmin(OperatorAdmin):
         bot = get_object_or_404(self.get_queryset(request), pk=pk)
         if name not in OPERATIONS or platforms.find(bot.space.platform) is None:
             raise Http404
-        if not self.has_operate_permission(request, bot):
+        if not may(request, Act.SEND):
             raise PermissionDenied
         operation = OPERATIONS[name]
         if request.method == "POST":

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString
 from unfold.widgets import (
@@ -79,9 +80,10 @@ def _help(credential: Declared, row: Credential | None) -> SafeString:
     # The form's templates print help texts as they are.
     keep = "" if row is None else " Leave empty to keep it."
     return format_html(
-        "<strong>{}</strong>{} {} Instead of the value: $NAME reads it from the environment, "
+        "<strong>{}</strong>{} {} Instead of the value: ${}… reads it from the environment, "
         "file:name from the secrets folder.",
         status(row),
         keep,
         conditional_escape(credential.help),
+        settings.BOTADMIN_CREDENTIAL_VARIABLES[0],
     )

@@ -50,6 +50,12 @@ class OptionsForm(forms.ModelForm):
             choice = str(value).lower() if isinstance(value, bool) else value
             self.initial.setdefault(PREFIX + name, choice)
 
+    def changed_fields(self) -> set[str]:
+        """Names of the row's own fields that this form changes."""
+        own = {field.name for field in self._meta.model._meta.concrete_fields}
+        options = {"options" for name in self.changed_data if name.startswith(PREFIX)}
+        return own & set(self.changed_data) | options
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         options = {}

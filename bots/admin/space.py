@@ -53,14 +53,19 @@ class SpaceAdmin(OperatorAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Space]:
         return super().get_queryset(request).annotate(bot_count=Count("bots"))
 
+    # What a space says goes for all its bots: only those who see all bots have a say in it.
+
     def has_add_permission(self, request: HttpRequest) -> bool:
-        # Others would not see what they added: they see the spaces of their bots.
         return super().has_add_permission(request) and actor_of(request).sees_all
 
     def has_change_permission(self, request: HttpRequest, obj: Space | None = None) -> bool:
         # Nobody can say what is valid for a platform that is not here.
         installed = obj is None or platforms.find(obj.platform) is not None
-        return installed and super().has_change_permission(request, obj)
+        may_change = super().has_change_permission(request, obj) and actor_of(request).sees_all
+        return installed and may_change
+
+    def has_delete_permission(self, request: HttpRequest, obj: Space | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and actor_of(request).sees_all
 
     # Form ---------------------------------------------------------------------------------------
 
@@ -130,7 +135,10 @@ class SpaceAdmin(OperatorAdmin):
     # Saving -------------------------------------------------------------------------------------
 
     def save_model(self, request: HttpRequest, obj: Space, form: Any, change: bool) -> None:
-        lifecycle.space_changed(obj)
+        if change:
+            lifecycle.space_changed(obj, fields=form.changed_fields())
+        else:
+            obj.save()
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         # Not every single channel and message by name: a space may hold millions.

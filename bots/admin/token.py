@@ -19,6 +19,7 @@ from bots.access import Actor
 from bots.admin import looks
 from bots.admin.base import actor_of, plain
 from bots.models import ApiToken, Scope
+from spaces.api.fields import LAST_YEAR
 
 
 class TokenForm(forms.ModelForm):
@@ -34,6 +35,8 @@ class TokenForm(forms.ModelForm):
         expires_at = self.cleaned_data["expires_at"]
         if "expires_at" in self.changed_data and expires_at and expires_at <= timezone.now():
             raise forms.ValidationError("This time has passed.")
+        if expires_at and expires_at.year > LAST_YEAR:
+            raise forms.ValidationError("Leave it empty for a token that never expires.")
         return expires_at
 
     def clean(self) -> dict[str, Any]:

@@ -20,7 +20,9 @@ class BearerToken(BaseAuthentication):
             return None
         actor = access.from_token(text.strip())
         if actor is None:
-            raise AuthenticationFailed("This token is unknown or has expired.")
+            raise AuthenticationFailed(
+                "This token is unknown, has expired, or was made by somebody who may not log in."
+            )
         return AnonymousUser(), actor
 
     def authenticate_header(self, request: Request) -> str:

@@ -12,6 +12,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from bots import access, jobs, lifecycle
+from bots.access import Act
+from bots.api import outside
 from bots.api.acting import act, documented
 from bots.api.serializers import (
     BotChangeSerializer,
@@ -22,12 +24,14 @@ from bots.api.serializers import (
     for_reading,
 )
 from bots.api.view import Nothing, View
-from bots.models import Bot, Job, JobKind, Scope
+from bots.models import Bot, Job, JobKind
 from bots.refusals import Conflict
+
+# Read receipts are not among them: they are changed on the platform first.
+EDITABLE = {"name", "receive", "enabled", "permissions", "handlers", "options"}
 
 
 class BotView(View):
-    acting_scope = Scope.MANAGE
     serializer_class: type[serializers.BaseSerializer] = BotSerializer
 
     def told(self, bot: Bot, status: int = 200) -> Response:
@@ -40,6 +44,7 @@ class Bots(BotView):
     """The bots you may see."""
 
     ordering = ("slug",)
+    needs = {"POST": Act.ADD_BOT}
     inputs = {"POST": NewBotSerializer}
 
     @extend_schema(operation_id="bots_list", summary="Bots", responses=BotSerializer(many=True))
@@ -73,6 +78,7 @@ class Bots(BotView):
 class OneBot(BotView):
     """A bot: its settings, who the platform says it is, and how its connection is."""
 
+    needs = {"PATCH": Act.CHANGE_BOT, "DELETE": Act.DELETE_BOT}
     inputs = {"PATCH": BotChangeSerializer}
 
     @extend_schema(operation_id="bots_retrieve", summary="One bot")
@@ -91,13 +97,21 @@ class OneBot(BotView):
         had_receipts = bot.read_receipts
         serializer = BotChangeSerializer(bot, data=request.data, partial=True)
         serializer.is_valid(raise_exception=True)
+        credentials = serializer.validated_data.get("credentials", {})
+        lifecycle.check_credentials(bot, credentials)
         if bot.read_receipts != had_receipts:
             # First, and outside of any transaction: when the platform refuses, nothing changes.
-            lifecycle.set_read_receipts(bot, bot.read_receipts)
-        with transaction.atomic():
-            lifecycle.changed(bot, requested_by=self.actor.label)
-            if credentials := serializer.validated_data.get("credentials"):
-                lifecycle.set_credentials(bot, credentials, user=self.actor.user)
+            with outside.place():
+                lifecycle.set_read_receipts(bot, bot.read_receipts)
+        fields = set(serializer.validated_data) & EDITABLE
+        if fields or credentials:
+            lifecycle.changed(
+                bot,
+                fields=fields,
+                requested_by=self.actor.label,
+                credentials=credentials,
+                user=self.actor.user,
+            )
         return self.told(bot)
 
     @extend_schema(operation_id="bots_delete", summary="Remove a bot and all it saw and said")
@@ -109,6 +123,8 @@ class OneBot(BotView):
 class Check(BotView):
     """Asks the platform now who the bot is and what is missing."""
 
+    needs = {"POST": Act.OPERATE_BOT}
+
     @extend_schema(
         operation_id="bots_check",
         summary="Test a bot",
@@ -117,7 +133,8 @@ class Check(BotView):
         responses={200: CheckedSerializer},
     )
     def post(self, request: Request, slug: str) -> Response:
-        checked = lifecycle.check(self.bot)
+        with outside.place():
+            checked = lifecycle.check(self.bot)
         return Response(
             {
                 "ok": checked.ok,
@@ -130,6 +147,8 @@ class Check(BotView):
 class Start(BotView):
     """Receive, and send what waits."""
 
+    needs = {"POST": Act.OPERATE_BOT}
+
     @extend_schema(
         operation_id="bots_start", summary="Start", request=None, responses={202: BotSerializer}
     )
@@ -141,6 +160,8 @@ class Start(BotView):
 class Stop(BotView):
     """Receive nothing; what is asked waits until the bot is started again."""
 
+    needs = {"POST": Act.OPERATE_BOT}
+
     @extend_schema(
         operation_id="bots_stop", summary="Stop", request=None, responses={202: BotSerializer}
     )
@@ -151,6 +172,8 @@ class Stop(BotView):
 
 class Reconnect(BotView):
     """Drop the connection and connect now, also where it was refused or waits."""
+
+    needs = {"POST": Act.OPERATE_BOT}
 
     @extend_schema(
         operation_id="bots_reconnect",
@@ -166,7 +189,7 @@ class Reconnect(BotView):
 class Sync(View):
     """Read channels, participants and recent messages from the platform."""
 
-    acting_scope = Scope.MANAGE
+    needs = {"POST": Act.OPERATE_BOT}
     serializer_class = Nothing
 
     @documented("bots_sync", "Read channels and people anew")

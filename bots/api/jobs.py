@@ -17,7 +17,7 @@ from bots.api.acting import ANSWER_HEADERS, IDEMPOTENCY_KEY, steer
 from bots.api.query import Name
 from bots.api.serializers import AttemptSerializer, JobSerializer, ResolveSerializer
 from bots.api.view import View
-from bots.models import Attempt, Job, JobKind, WorkState
+from bots.models import Attempt, Bot, Job, JobKind, WorkState
 from bots.refusals import Missing
 from spaces.api.fields import Choice
 
@@ -47,29 +47,31 @@ class Jobs(View):
 
     def _found(self, wanted: dict[str, Any]) -> QuerySet[Job]:
         found = visible(self.actor)
-        if "bot" in wanted:
-            bot = access.bots(self.actor).filter(slug=wanted["bot"]).first()
-            if bot is None:
-                raise ValidationError({"bot": "There is no such bot, or not for you."})
+        bot = self._bot(wanted["bot"]) if "bot" in wanted else None
+        if bot is not None:
             found = found.filter(bot=bot)
         if "channel" in wanted:
-            found = found.filter(channel=self._channel(wanted))
+            found = found.filter(channel=_channel(bot, wanted["channel"]))
         for field in ("state", "kind"):
             if field in wanted:
                 found = found.filter(**{field: wanted[field]})
         return found
 
-    def _channel(self, wanted: dict[str, Any]) -> int:
-        name = wanted["channel"]
-        if "bot" in wanted:
-            bot = access.bots(self.actor).get(slug=wanted["bot"])
-            try:
-                return targets.channel(bot, name).pk
-            except Missing as error:
-                raise ValidationError({"channel": error.detail}) from error
-        if (own_id := targets.as_id(name)) is None:
-            raise ValidationError({"channel": "Without a bot this must be the id of a channel."})
-        return own_id
+    def _bot(self, slug: str) -> Bot:
+        if (bot := access.bots(self.actor).filter(slug=slug).first()) is None:
+            raise ValidationError({"bot": "There is no such bot, or not for you."})
+        return bot
+
+
+def _channel(bot: Bot | None, name: str) -> int:
+    if bot is not None:
+        try:
+            return targets.channel(bot, name).pk
+        except Missing as error:
+            raise ValidationError({"channel": error.detail}) from error
+    if (own_id := targets.as_id(name)) is None:
+        raise ValidationError({"channel": "Without a bot this must be the id of a channel."})
+    return own_id
 
 
 class JobView(View):

@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from bots import clients, files, idempotency, jobs, targets
-from bots.api import problems, sending
+from bots.api import outside, problems, sending
 from bots.api.acting import ANSWER_HEADERS, IDEMPOTENCY_KEY, act, documented, once_of
 from bots.api.parsers import StrictJSONParser
 from bots.api.problems import ProblemSerializer
@@ -232,7 +232,7 @@ class MessageFile(View):
         info = next((f for f in carried if f["id"] and f["id"] == file), None)
         if info is None:
             raise Missing(f"The message carries no file {file!r}.")
-        with clients.borrow(self.bot) as platform:
+        with outside.place(), clients.borrow(self.bot) as platform:
             content = files.incoming(platform, file)
         # Never as what it claims to be: a page of somebody else's making would be one of ours.
         return FileResponse(

@@ -8,12 +8,13 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from bots import access
+from bots.access import Act
 from bots.api.authentication import actor_of
-from bots.models import Scope
 
 
-class HasScope(BasePermission):
-    """Reading needs the scope `read`; everything else the view's `acting_scope`."""
+class MayAct(BasePermission):
+    """Asks `bots.access` about reading, or about what the view says that its method needs."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         actor = actor_of(request)
@@ -22,7 +23,9 @@ class HasScope(BasePermission):
         if request.method not in view.allowed_methods:
             return True  # it is answered with 405
         reading = request.method in ("GET", "HEAD")
-        needed = Scope.READ if reading else Scope(view.acting_scope)
-        if needed not in actor.scopes:
-            raise PermissionDenied(f"This needs the scope {needed.value!r}.")
+        act = Act.READ if reading else view.needs.get(request.method, Act.SEND)
+        if not access.may(actor, act):
+            if actor.user is not None:
+                raise PermissionDenied(f"This needs the permission {act.permission!r}.")
+            raise PermissionDenied(f"This needs the scope {act.scope.value!r}.")
         return True

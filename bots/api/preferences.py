@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from functools import cache
 
-from django.conf import settings
 from django.db import connection
 
+from bots.api import outside
 from bots.models import Job
 from bots.models.lane import UNFINISHED
+from bots.refusals import Busy
 
 LONGEST_SECONDS = 60
 FIRST_PAUSE_SECONDS = 0.005
@@ -37,12 +36,11 @@ def wait_for(job_id: int, seconds: float) -> bool:
     False at once when half of this process's threads wait already: the others are for those who
     do not.
     """
-    if not _places().acquire(blocking=False):
-        return False
     try:
-        _poll(job_id, time.monotonic() + seconds)
-    finally:
-        _places().release()
+        with outside.place():
+            _poll(job_id, time.monotonic() + seconds)
+    except Busy:
+        return False
     return True
 
 
@@ -61,8 +59,3 @@ def _poll(job_id: int, until: float) -> None:
 
 def _state(job_id: int) -> str | None:
     return Job.objects.filter(pk=job_id).values_list("state", flat=True).first()
-
-
-@cache
-def _places() -> threading.BoundedSemaphore:
-    return threading.BoundedSemaphore(max(1, settings.BOTADMIN_WEB_THREADS // 2))

@@ -24,7 +24,7 @@ from rest_framework.fields import get_error_detail
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from bots.refusals import Refused
+from bots.refusals import Busy, Refused
 from spaces.platforms.errors import Misconfigured, PlatformError, RateLimited, Unavailable
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def handler(error: Exception, context: dict[str, Any]) -> Response:
     """REST framework's exception handler. What nobody expected is logged and tells nothing."""
     set_rollback()
     problem = of(error)
-    if problem.status >= 500 and not isinstance(error, Unavailable):
+    if problem.status >= 500 and not isinstance(error, Unavailable | Busy):
         request = context["request"]
         log.error("%s %s failed", request.method, request.path, exc_info=error)
     response = Response(problem.body(), status=problem.status, headers=dict(problem.headers))
@@ -104,7 +104,13 @@ def of(error: Exception) -> Problem:
     match error:
         case Refused():
             errors = {error.field: [error.detail]} if error.field else {}
-            return Problem(status=error.status, detail=error.detail, code=error.code, errors=errors)
+            return Problem(
+                status=error.status,
+                detail=error.detail,
+                code=error.code,
+                errors=errors,
+                headers={"Retry-After": str(error.retry_after)} if error.retry_after else {},
+            )
         case PlatformError() | Misconfigured():
             return _of_platform(error)
         case DjangoValidationError():

@@ -18,11 +18,11 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from bots import files, jobs, targets
+from bots import bulk, files, jobs, targets
 from bots.api import parsers
 from bots.api.query import Name
 from bots.files import Handed
-from bots.models import Bot, Job, JobKind, Priority
+from bots.models import Bot, Job, JobKind, Priority, StoredFile
 from bots.refusals import Invalid, Missing, Refused
 from spaces.api.fields import Choice, Flag, Moment, PersonName, Text
 from spaces.models import Channel
@@ -125,6 +125,7 @@ class OutgoingFileSerializer(serializers.Serializer):
 def _checked_url(url: str) -> str:
     try:
         parts = urlsplit(url)
+        # Reading `port` raises for one that is none.
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
@@ -240,10 +241,25 @@ def _submit(
             ids = iter([file.pk for file in stored])
             for draft, request in accepted:
                 _attach(draft, request, ids)
-            return jobs.submit_many(bot, requests, requested_by=requested_by)
+            submitted = jobs.submit_many(bot, requests, requested_by=requested_by)
+            _note_jobs(stored, accepted, submitted)
+            return submitted
         except BaseException:
             files.discard(stored)  # no transaction takes these back
             raise
+
+
+def _note_jobs(
+    stored: Sequence[StoredFile],
+    accepted: Sequence[tuple[Draft, jobs.Request]],
+    submitted: Sequence[Job],
+) -> None:
+    """Write down which job sends each file, so that it can be pruned after that."""
+    rows = iter(stored)
+    for (draft, _), job in zip(accepted, submitted, strict=True):
+        for _ in (file for file in draft.files if isinstance(file, Handed)):
+            next(rows).job = job
+    bulk.update(stored, ["job"])
 
 
 def _attach(draft: Draft, request: jobs.Request, ids: Iterator[int]) -> None:

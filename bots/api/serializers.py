@@ -137,8 +137,8 @@ class BotChangeSerializer(serializers.Serializer):
         child=Text(allow_blank=True, max_length=LONGEST_SECRET),
         required=False,
         write_only=True,
-        help_text="Name to value, or to `$NAME` of the environment or `file:name` of the secrets "
-        "folder. An empty value removes one.",
+        help_text="Name to value, or to `$BOT_NAME` of the environment or `file:name` of the "
+        "secrets folder. An empty value removes one.",
     )
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:

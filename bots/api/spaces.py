@@ -11,8 +11,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from bots import access, lifecycle
+from bots.access import Act
 from bots.api.view import View
-from bots.models import Scope
 from bots.refusals import Conflict, Missing
 from spaces.api import platforms
 from spaces.api.serializers import SpaceSerializer
@@ -24,7 +24,8 @@ class Platforms(View, platforms.Platforms):
 
 
 class SpaceView(View):
-    acting_scope = Scope.MANAGE
+    # The settings of a space are settings of all its bots.
+    needs = dict.fromkeys(("POST", "PATCH", "DELETE"), Act.CHANGE_BOT)
     serializer_class = SpaceSerializer
     inputs = {"POST": SpaceSerializer, "PATCH": SpaceSerializer}
 
@@ -77,7 +78,7 @@ class OneSpace(SpaceView):
         space = self.space
         serializer = SpaceSerializer(space, data=request.data, partial=True)
         serializer.is_valid(raise_exception=True)
-        lifecycle.space_changed(space)
+        lifecycle.space_changed(space, fields=list(serializer.validated_data))
         return Response(SpaceSerializer(space).data)
 
     @extend_schema(operation_id="spaces_delete", summary="Remove a space that has no bots any more")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.urls import URLPattern
 from django.urls import path as django_path
 from django.views.decorators.common import no_append_slash
@@ -11,9 +13,13 @@ from rest_framework.views import APIView
 from bots.api import bots, channels, health, jobs, messages, spaces
 
 
-def path(route: str, view: type[APIView], name: str) -> URLPattern:
+def path(route: str, view: type[APIView], name: str, **changes: Any) -> URLPattern:
     # A redirect to the path with its slash would lose the body of a POST: a 404 says more.
-    return django_path(route, no_append_slash(view.as_view()), name=name)
+    return django_path(route, no_append_slash(view.as_view(**changes)), name=name)
+
+
+# Made by others, they would answer OPTIONS, too, and fail at it.
+READ_ONLY = {"http_method_names": ["get", "head"]}
 
 
 BOT = "bots/<str:slug>/"
@@ -53,6 +59,6 @@ urlpatterns = [
     path(JOB + "resolve/", jobs.Resolve, "job-resolve"),
     path("health/live/", health.Live, "health-live"),
     path("health/ready/", health.Ready, "health-ready"),
-    path("schema/", SpectacularAPIView, "schema"),
-    path("docs/", SpectacularSwaggerView, "docs"),
+    path("schema/", SpectacularAPIView, "schema", **READ_ONLY),
+    path("docs/", SpectacularSwaggerView, "docs", **READ_ONLY),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -12,9 +13,10 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 
 from bots import access
+from bots.access import Act
 from bots.api.authentication import actor_of
 from bots.api.parsers import StrictJSONParser
-from bots.models import Bot, Scope
+from bots.models import Bot
 from bots.refusals import Missing
 
 
@@ -23,9 +25,10 @@ class Nothing(serializers.Serializer):
 
 
 class View(GenericAPIView):
-    """A view of `bots.api`: reads need the scope `read`, all else `acting_scope`."""
+    """A view of `bots.api`."""
 
-    acting_scope = Scope.SEND
+    # What a method needs where that is neither reading nor sending.
+    needs: Mapping[str, Act] = {}
     http_method_names = ["get", "head", "post", "patch", "delete"]
     parser_classes = [StrictJSONParser]
     ordering: tuple[str, ...] = ("pk",)
@@ -46,7 +49,7 @@ class View(GenericAPIView):
     @property
     def actor(self) -> access.Actor:
         actor = actor_of(self.request)
-        assert actor is not None, "HasScope lets nobody in who is unknown"
+        assert actor is not None, "MayAct lets nobody in who is unknown"
         return actor
 
     @cached_property

@@ -1,4 +1,7 @@
-"""`celery worker --connections N`: lets a worker hold up to N connections, by a supervisor."""
+"""What a Celery worker of ours does beside running tasks.
+
+`celery worker --connections N` lets it hold up to N connections, by a supervisor.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,15 @@ OPTION = click.Option(
     show_default=True,
     help="Hold up to this many bot connections.",
 )
+
+
+class BulkheadStep(bootsteps.Step):
+    """Tells how many threads there are to be shared, whoever chose the number and wherever."""
+
+    def create(self, parent: Any) -> None:
+        from bots import lanes  # needs the apps to be loaded
+
+        lanes.bulkhead().resize(parent.concurrency)
 
 
 class ConnectionsStep(bootsteps.StartStopStep):

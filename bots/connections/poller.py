@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from bots import backoff, clients, inbox
+from bots import backoff, clients, inbox, lanes
 from bots.connections import states
 from bots.models import Connection, Receive, State
 from bots.processes import own_name
@@ -54,11 +54,20 @@ def queue_due() -> int:
 
 
 def poll(bot_id: int) -> None:
-    """Ask once for what is new. Does nothing when somebody else does, or nobody should."""
+    """Ask once for what is new. Does nothing when somebody else does, when nobody should, or when
+    the bot or its space has its share of this process's threads already: it is due again soon."""
     found = _wanted().select_related("bot__space", "bot__connection").filter(bot=bot_id)
     connection = found.first()
-    if connection is None:
+    if connection is None or not lanes.bulkhead().enter_poll(connection.bot):
         return
+    try:
+        _poll(connection)
+    finally:
+        if (parked := lanes.bulkhead().leave_poll(connection.bot)) is not None:
+            lanes.wake([parked])
+
+
+def _poll(connection: Connection) -> None:
     taken = _free(Connection.objects.filter(pk=connection.pk, fence=connection.fence)).update(
         holder=own_name(), fence=F("fence") + 1, lease_until=Now() + LEASE
     )

@@ -4,6 +4,10 @@ A selector says which streams have something; each is read once per turn, so non
 Heartbeats wait in a heap, so that a thousand idle streams cost next to nothing. What was read is
 decoded and handed over right here: when the hand-over blocks, the reading stops, the peers' send
 buffers fill up, and nothing is lost.
+
+A frame that cannot be decoded ends the reading before anything later moves the position, so that
+catching up brings what it told. A platform that keeps sending such frames would never be heard
+that way: from the third within ten minutes on, a gap stands in their place.
 """
 
 from __future__ import annotations
@@ -19,14 +23,17 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import count
+from uuid import uuid4
 
 from spaces.platforms.contract import Stream
 from spaces.platforms.errors import Misconfigured, PlatformError, Unavailable
-from spaces.platforms.messages import Incoming
+from spaces.platforms.messages import Incoming, Kind
 
 log = logging.getLogger(__name__)
-REPORT_SECONDS = 60.0  # a stream's undecodable frames are logged at most this often
+UNDECODABLE_SECONDS = 600.0  # undecodable frames within this time belong together
+MOST_ENDS = 2  # readings of one connection that end for them within that time
 
 
 class Stale(Unavailable):
@@ -34,6 +41,13 @@ class Stale(Unavailable):
 
     code = "stale"
     next_step = "Nothing to do: it is connected anew. If it lasts, check proxies in between."
+
+
+class Undecodable(Unavailable):
+    """The platform sent what its own adapter does not understand."""
+
+    code = "undecodable"
+    next_step = "Nothing to do: what it told is fetched anew. If it lasts, its adapter needs a fix."
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,8 +74,6 @@ class _Watch:
     fd: int
     heard_at: float
     asked: bool = False  # a beat was sent since something was heard
-    reported_at: float = float("-inf")
-    undecodable: int = 0  # frames since the last report
 
 
 class Reader:
@@ -73,6 +85,7 @@ class Reader:
         self._commands: deque[tuple[Callable[[_Watch], None], _Watch]] = deque()
         self._beats: list[tuple[float, int, _Watch]] = []  # due at, tie breaker, whose
         self._serial = count()
+        self._undecodable: dict[int, list[float]] = {}  # when readings ended for it, by key
         self._selector = selectors.DefaultSelector()
         self._waker, self._wakened = socket.socketpair()
         self._waker.setblocking(False)
@@ -184,7 +197,7 @@ class Reader:
                 try:
                     incoming += reading.decode(frame)
                 except ValueError:
-                    self._report_undecodable(watch, len(frame))
+                    incoming.append(self._undecoded(watch, len(frame)))
         finally:  # also when a later frame ended the stream
             if incoming and self._is_watched(watch):
                 reading.on_incoming(incoming)
@@ -249,20 +262,22 @@ class Reader:
         self._waker.close()
         self._wakened.close()
 
-    def _report_undecodable(self, watch: _Watch, size: int) -> None:
-        """Sizes only: the frame, and the error about it, may hold private text."""
-        watch.undecodable += 1
-        now = time.monotonic()
-        if now - watch.reported_at < REPORT_SECONDS:
-            return
-        log.warning(
-            "connection %s (%s): %d frames were none of this platform, the last of %d bytes",
-            watch.reading.key,
-            watch.reading.platform,
-            watch.undecodable,
-            size,
+    def _undecoded(self, watch: _Watch, size: int) -> Incoming:
+        """What stands for a frame nobody understands. Raises `Undecodable` to have it fetched."""
+        key, now = watch.reading.key, time.monotonic()
+        ends = [at for at in self._undecodable.get(key, ()) if now - at < UNDECODABLE_SECONDS]
+        if len(ends) < MOST_ENDS:
+            self._undecodable[key] = [*ends, now]
+            # Sizes only: the frame, and the error about it, may hold private text.
+            raise Undecodable(f"A frame of {size} bytes could not be read.") from None
+        moment = datetime.now(UTC)
+        return Incoming(
+            kind=Kind.GAP,
+            id=f"undecodable:{uuid4().hex}",
+            occurred_at=moment,
+            since=moment,
+            text=f"The platform sent {size} bytes that could not be read.",
         )
-        watch.reported_at, watch.undecodable = now, 0
 
     # Between threads ------------------------------------------------------------------------------
 

@@ -17,10 +17,13 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from bots.models import Bot, Connection, Event, Receive, State
+from bots.scrub import scrub
 from spaces.platforms.errors import CredentialsRefused, Misconfigured
 from spaces.platforms.messages import Kind
 
 POLL_OVERDUE = timedelta(seconds=60)
+# The platform refused the credentials that the bot still has.
+REFUSED = Q(state=State.BAD_CREDENTIALS, generation=F("bot__generation"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,31 +41,39 @@ def move(
     to: State,
     *,
     fence: int | None,
+    only_from: State | None = None,
     reason: str = "",
     next_step: str = "",
     **changes: Any,
 ) -> bool:
-    """Write a state and tell of it by an event; False when `fence` no longer holds.
+    """Write a state and tell of it by an event; False when `fence` no longer holds, when it is in
+    another state than `only_from`, or when the credentials were refused as they stand: that is
+    true until they are changed, whatever a holder that logged in before still sees.
 
     `fence` is None only for those who speak for the settings and not for a holder.
     """
+    reason, next_step = scrub([reason, next_step])
     with transaction.atomic():
         mine = Connection.objects.filter(pk=connection.pk)
         if fence is not None:
             mine = mine.filter(fence=fence)
-        known = mine.select_for_update().values_list("state", "reason").first()
-        if known is None:
+        if only_from is not None:
+            mine = mine.filter(state=only_from)
+        if to != State.BAD_CREDENTIALS:
+            mine = mine.exclude(REFUSED)
+        row = mine.select_for_update(of=("self",)).only("state", "reason").first()
+        if row is None:
             return False
-        if known[0] != to:
+        if row.state != to:
             changes["since"] = timezone.now()
         mine.update(state=to, reason=reason, next_step=next_step, **changes)
-        if known != (to, reason):
+        if (row.state, row.reason) != (to, reason):
             Event.objects.create(
                 bot_id=connection.bot_id,
                 kind=Kind.CONNECTION_CHANGED,
                 dedupe_key=f"connection:{uuid4().hex}",
                 occurred_at=timezone.now(),
-                data={"state": to, "was": known[0], "reason": reason, "next_step": next_step},
+                data={"state": to, "was": row.state, "reason": reason, "next_step": next_step},
             )
     connection.state = to
     return True
@@ -92,8 +103,7 @@ def refuse(
 
 def startable() -> Q:
     """Connections that have a reason to be tried: switched on, and not refused as they stand."""
-    refused = Q(state=State.BAD_CREDENTIALS, generation=F("bot__generation"))
-    return Q(bot__enabled=True) & ~refused
+    return Q(bot__enabled=True) & ~REFUSED
 
 
 def due() -> Q:
@@ -103,8 +113,16 @@ def due() -> Q:
     return Q(not_before=None) | Q(not_before__lte=Now()) | changed
 
 
+def refusal(bot: Bot) -> CredentialsRefused | None:
+    """What the platform said when it refused the credentials that the bot still has; read anew."""
+    connection = Connection.objects.filter(REFUSED, bot=bot).first()
+    if connection is None:
+        return None
+    return CredentialsRefused(connection.reason, next_step=connection.next_step)
+
+
 def is_refused(bot: Bot) -> bool:
-    """Whether the platform refused the credentials that the bot still has."""
+    """Whether the platform had refused the credentials that the bot has, as `bot` was read."""
     connection = bot.connection
     return connection.state == State.BAD_CREDENTIALS and connection.generation == bot.generation
 

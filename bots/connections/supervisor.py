@@ -21,12 +21,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 from django.db import connection as database
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
-from bots import backoff, clients, processes, syncing
+from bots import backoff, clients, closing, processes, syncing
 from bots.connections import states
 from bots.connections.reader import Reader, Reading, Stale
 from bots.inbox import Inbox, Received
@@ -45,8 +45,9 @@ log = logging.getLogger(__name__)
 
 TICK_SECONDS = 2.0
 LEASE = timedelta(seconds=10)
-OPENERS = 8  # threads that open connections
+OPENERS = 16  # threads that open connections
 OPENING_PER_HOST = 4  # at once, so that a thousand bots do not knock over their server
+FIRST_OF_HOST = 4  # openers kept for hosts on which none is being opened
 CLAIMS_PER_TICK = 200
 RETRY_UNKNOWN = timedelta(seconds=60)  # for platforms whose own delays nobody knows
 MOST_EARLY = 10_000  # events a stream may bring before its connection has caught up
@@ -150,12 +151,15 @@ class Supervisor:
         self._claim()
 
     def _renew(self) -> None:
-        """Renew our leases in one update; drop what was taken, switched off or changed."""
+        """Renew our leases together; drop what was taken, switched off or changed."""
         with self._lock:
             held = list(self._held.values())
         # Only what we know of: a lease that was taken and then forgotten must run out.
         mine = Connection.objects.filter(holder=own_name(), pk__in=[one.id for one in held])
-        mine.update(lease_until=Now() + self._lease)
+        with transaction.atomic():
+            # Locked in the order in which the inbox locks them: neither deadlocks the other.
+            list(mine.select_for_update().order_by("pk").values_list("pk", flat=True))
+            mine.update(lease_until=Now() + self._lease)
         rows = mine.values_list(
             "pk", "fence", "state", "bot__generation", "bot__enabled", "bot__receive"
         )
@@ -254,7 +258,7 @@ class Supervisor:
         Connection.objects.filter(pk=one.id, fence=one.fence).update(holder="", lease_until=None)
 
     def _drop(self, one: Held) -> None:
-        """Forget a connection and close it; what it brought already may still be stored."""
+        """Forget a connection and have it closed; what it brought already may still be stored."""
         with self._lock:
             if one.dropped:
                 return
@@ -269,7 +273,7 @@ class Supervisor:
                 return  # its opener uses it still, and closes it in the end
             platform, one.platform = one.platform, None
         if platform is not None:
-            platform.close()
+            closing.close_soon(platform)  # our caller serves all connections
 
     def _lost(self, connection_id: int, fence: int) -> None:
         # Called by the inbox: what was read under this fence is not ours any more.
@@ -284,17 +288,22 @@ class Supervisor:
         now = time.monotonic()
         with self._lock:
             busy = Counter(self._opening.values())
-            room = OPENERS - busy.total()
-            for one in self._held.values():
+            waiting = [
+                one
+                for one in self._held.values()
+                if not one.open and one.id not in self._opening and one.retry_at <= now
+            ]
+            # Hosts on which few are being opened go first, and have some openers to themselves, so
+            # that three hosts that hang keep nobody out. Seven would, until their calls time out.
+            for one in sorted(waiting, key=lambda one: busy[one.host]):
+                room = OPENERS - busy.total()
                 if room <= 0:
                     return
-                if one.open or one.id in self._opening or one.retry_at > now:
-                    continue
-                if busy[one.host] >= OPENING_PER_HOST:
+                most = OPENING_PER_HOST if room > FIRST_OF_HOST else 1
+                if busy[one.host] >= most:
                     continue
                 self._opening[one.id] = one.host
                 busy[one.host] += 1
-                room -= 1
                 self._openers.submit(self._open, one)
 
     def _open(self, one: Held) -> None:
@@ -314,29 +323,34 @@ class Supervisor:
     def _connect_and_catch_up(self, one: Held) -> None:
         bot = Bot.objects.select_related("space", "connection").get(pk=one.bot_id)
         row = bot.connection
+        one.generation = bot.generation
         if not states.move(row, State.STARTING, fence=one.fence, generation=bot.generation):
-            self._drop(one)  # somebody else has it
+            self._drop(one)  # somebody else has it, or a login was refused meanwhile
+            self._release(one)
             return
         platform = one.platform = clients.connect(bot)
         syncing.sync_channels(bot, platform)
         cursor = row.cursor or self._first_cursor(one, platform)
         one.early = []
         self._read(one, platform, platform.open_stream(cursor))
-        states.move(row, State.CATCHING_UP, fence=one.fence)
+        states.move(row, State.CATCHING_UP, fence=one.fence, only_from=State.STARTING)
         count = self._catch_up(one, platform, cursor)
         self._hand_over_early(one)
         self._inbox.wait_stored()
-        if one.open:
+        with self._lock:
+            if not one.open:
+                return
             one.live_since = time.monotonic()
-            states.move(
-                row,
-                State.LIVE,
-                fence=one.fence,
-                reason="Connected and caught up.",
-                attempts=0,
-                caught_up=count,
-                last_ok_at=Now(),
-            )
+        states.move(
+            row,
+            State.LIVE,
+            fence=one.fence,
+            only_from=State.CATCHING_UP,  # it may have ended and been settled a moment ago
+            reason="Connected and caught up.",
+            attempts=0,
+            caught_up=count,
+            last_ok_at=Now(),
+        )
 
     def _read(self, one: Held, platform: Platform, stream: Stream) -> None:
         with self._lock:
@@ -481,6 +495,7 @@ class Supervisor:
         while self._opening and time.monotonic() < patience:
             self._wake.wait(0.1)
             self._wake.clear()
+        closing.wait(max(0.0, patience - time.monotonic()))
 
 
 def wanted() -> QuerySet[Connection]:

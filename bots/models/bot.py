@@ -107,6 +107,7 @@ class Bot(models.Model):
             errors["permissions"] = f"Unknown: {', '.join(unknown)}."
         if unknown := sorted(set(map(str, self.handlers)) - set(registered())):
             errors["handlers"] = f"No such handler: {', '.join(unknown)}."
+        self.handlers = list(dict.fromkeys(map(str, self.handlers)))
         if errors:
             raise ValidationError(errors)
 

@@ -32,7 +32,7 @@ class ApiToken(models.Model):
     last_used_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, editable=False
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, editable=False
     )
 
     class Meta:
@@ -52,6 +52,11 @@ class ApiToken(models.Model):
     @property
     def expired(self) -> bool:
         return self.expires_at is not None and self.expires_at <= timezone.now()
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether whoever made it may not log in any more."""
+        return self.created_by is not None and not self.created_by.is_active
 
 
 def digest(text: str) -> str:

@@ -210,7 +210,7 @@ def test_read_receipts_are_changed_on_the_platform(bot):
 
 def test_a_refusal_is_an_error_of_the_form_and_nothing_else_is_lost(bot):
     bot.space.options = {"read_receipts_locked": True}
-    lifecycle.space_changed(bot.space)
+    lifecycle.space_changed(bot.space, fields=["options"])
     entered = {k: v for k, v in FORM.items() if k != "read_receipts"} | {"name": "Parrot"}
 
     answer = cast.root().post(page_of(bot), entered)
@@ -263,9 +263,9 @@ def test_a_credential_can_be_removed(bot):
 def test_a_reference_is_shown_as_one(bot):
     root = cast.root()
 
-    root.post(page_of(bot), FORM | {"credential_secret": "$ECHO_PASSWORD"})
+    root.post(page_of(bot), FORM | {"credential_secret": "$BOT_ECHO_PASSWORD"})
 
-    assert "Reference $ECHO_PASSWORD" in text_of(root.get(page_of(bot)))
+    assert "Reference $BOT_ECHO_PASSWORD" in text_of(root.get(page_of(bot)))
 
 
 def test_a_form_with_an_error_does_not_give_the_credential_back(bot):
@@ -449,7 +449,7 @@ def test_what_cannot_be_sent_is_told_on_the_form(entered, told, bot):
 def test_a_bot_without_the_permission_is_told_on_the_button_and_the_form(bot):
     make_channel(bot, "lobby")
     bot.permissions = []
-    lifecycle.changed(bot, requested_by="test")
+    lifecycle.changed(bot, fields=["permissions"], requested_by="test")
     root = cast.root()
 
     page = text_of(root.get(page_of(bot)))
@@ -517,3 +517,20 @@ def test_an_operation_from_the_page_of_a_channel_knows_the_channel(bot):
 
 def test_no_such_operation(bot):
     assert cast.root().get(reverse("admin:bots_bot_ask", args=[bot.pk, "fly"])).status_code == 404
+
+
+def test_a_reference_that_is_too_long_is_an_error_of_the_form(bot):
+    answer = cast.root().post(page_of(bot), FORM | {"credential_secret": "$" + "A" * 255})
+
+    assert "at most 255 characters" in text_of(answer)
+
+
+def test_saving_one_field_does_not_look_around(bot):
+    Job.objects.all().delete()
+
+    answer = cast.root().post(page_of(bot), FORM | {"name": "Other"})
+
+    bot.refresh_from_db()
+    assert answer.status_code == 302
+    assert bot.name == "Other"
+    assert not Job.objects.exists()

@@ -144,3 +144,17 @@ def test_alice_sees_the_space_of_her_bot_and_no_other():
 
     assert bot.space.name in page
     assert "Elsewhere" not in page
+
+
+def test_a_space_is_changed_and_deleted_only_by_those_who_see_all_bots():
+    space = make_space()
+    permissions = ("view_bot", "view_space", "change_space", "delete_space")
+    member = cast.browser(cast.person("dora", permissions, make_bot("hers", space=space)))
+
+    changed = member.post(page_of(space), {"name": "Mine"})
+    deleted = member.post(reverse("admin:spaces_space_delete", args=[space.pk]), {"post": "yes"})
+
+    assert member.get(page_of(space)).status_code == 200
+    assert (changed.status_code, deleted.status_code) == (403, 403)
+    space.refresh_from_db()
+    assert space.name == "Acme"

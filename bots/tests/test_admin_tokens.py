@@ -110,3 +110,24 @@ def test_one_sees_the_tokens_one_made():
 def test_making_tokens_is_a_permission_of_its_own():
     assert Permission.objects.filter(codename="add_apitoken").exists()
     assert cast.alice(make_bot()).get(reverse(ADD)).status_code == 403
+
+
+def test_a_token_that_outlives_the_calendar_is_an_error_of_the_form(settings):
+    settings.TIME_ZONE = "America/New_York"
+
+    answer = cast.root().post(
+        reverse(ADD), FORM | {"expires_at_0": "9999-12-31", "expires_at_1": "23:59"}
+    )
+
+    assert "Leave it empty" in text_of(answer)
+
+
+def test_managing_bots_in_part_gives_no_token_that_manages_them():
+    bot = make_bot()
+    user = cast.person("bob", ("view_bot", "change_bot", "add_apitoken"), bot)
+
+    answer = cast.browser(user).post(
+        reverse(ADD), {"name": "ci", "scopes": ["manage"], "bots": [bot.pk]}
+    )
+
+    assert "is not one of the available choices" in text_of(answer)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 from django.test import Client
 
+from bots.api import outside
 from bots.models import ApiToken, Bot, Credential, Job, Receive
+from bots.tests import cast
 from bots.tests.builders import (
     SECRET,
     make_bot,
@@ -33,6 +37,23 @@ def alice(bot):
     return make_client()
 
 
+def test_requests_that_wait_for_platforms_leave_threads_for_others(alice, bot, settings):
+    with ExitStack() as waiting:
+        for _ in range(settings.BOTADMIN_WEB_THREADS // 2):
+            waiting.enter_context(outside.place())
+
+        busy = [
+            alice.post(f"{ECHO}check/"),
+            alice.patch(ECHO, {"read_receipts": False}, format="json"),
+        ]
+        assert alice.get(ECHO).status_code == 200
+
+    for answer in busy:
+        assert (answer.status_code, answer.json()["code"]) == (503, "busy")
+        assert int(answer["Retry-After"]) > 0
+    assert alice.post(f"{ECHO}check/").status_code == 200
+
+
 def test_a_bot_is_added_connects_and_is_shown(alice):
     answer = alice.post(BOTS, NEW, format="json")
 
@@ -57,8 +78,8 @@ def test_a_secret_goes_in_and_never_comes_out(alice):
 
 
 def test_a_credential_may_be_a_reference_and_may_be_removed(bot, alice):
-    alice.patch(ECHO, {"credentials": {"secret": "$ECHO_SECRET"}}, format="json")
-    assert Credential.objects.get(bot=bot).reference == "$ECHO_SECRET"
+    alice.patch(ECHO, {"credentials": {"secret": "$BOT_ECHO_SECRET"}}, format="json")
+    assert Credential.objects.get(bot=bot).reference == "$BOT_ECHO_SECRET"
 
     shown = alice.patch(ECHO, {"credentials": {"secret": ""}}, format="json").json()
 
@@ -387,3 +408,79 @@ def test_somebody_without_a_group_sees_no_bot(bot, client):
     client.force_login(charlie)
 
     assert client.get(ECHO).status_code == 403  # no permission to read at all
+
+
+def browser(*permissions: str, sees: Bot) -> Client:
+    client = Client()
+    client.force_login(cast.person("dora", permissions, sees))
+    return client
+
+
+@pytest.mark.parametrize(
+    ("permission", "opened"),
+    [
+        ("change_bot", {"change"}),
+        ("operate_bot", {"check", "start", "stop", "reconnect", "sync"}),
+        ("delete_bot", {"delete"}),
+        ("add_bot", set()),
+    ],
+)
+def test_a_person_may_do_by_rest_what_they_may_do_in_the_admin(bot, permission, opened):
+    dora = browser("view_bot", permission, sees=bot)
+
+    answers = {name: answer.status_code for name, answer in doors(dora).items()}
+    added = dora.post(BOTS, NEW, content_type="application/json")
+
+    assert {name for name, status in answers.items() if status != 403} == opened
+    assert added.status_code == (201 if permission == "add_bot" else 403)
+
+
+def test_a_token_of_somebody_who_was_made_inactive_is_refused(alice):
+    user = make_user("bob")
+    ApiToken.objects.update(created_by=user)
+    assert alice.get(ECHO).status_code == 200
+
+    user.is_active = False
+    user.save()
+
+    assert alice.get(ECHO).status_code == 401
+
+
+def test_a_token_outlives_the_account_of_whoever_made_it(alice):
+    user = make_user("bob")
+    ApiToken.objects.update(created_by=user)
+
+    user.delete()
+
+    assert alice.get(ECHO).status_code == 200
+
+
+# Changes ----------------------------------------------------------------------------------------
+
+
+def test_a_change_that_names_an_unknown_credential_changes_nothing(bot, alice):
+    refused = alice.patch(
+        ECHO, {"read_receipts": False, "credentials": {"nope": "x"}}, format="json"
+    )
+
+    bot.refresh_from_db()
+    assert refused.status_code == 400
+    assert bot.read_receipts
+
+
+def test_renaming_a_bot_does_not_look_around_and_new_options_do_so_once(bot, alice):
+    alice.patch(ECHO, {"name": "Other"}, format="json")
+    assert not Job.objects.exists()
+
+    for seconds in (5, 6):
+        alice.patch(ECHO, {"options": {"poll_seconds": seconds}}, format="json")
+    alice.patch(ECHO, {"credentials": {"secret": SECRET}}, format="json")
+
+    assert Job.objects.get().kind == "bot.sync"
+
+
+def test_a_reference_that_is_too_long_is_a_400(alice):
+    refused = alice.patch(ECHO, {"credentials": {"secret": "$" + "A" * 255}}, format="json")
+
+    assert refused.status_code == 400
+    assert "at most 255 characters" in refused.json()["detail"]

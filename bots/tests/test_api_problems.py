@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 
 import pytest
 from celery import current_app
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 
 from bots import processes
 from bots.models import Lane, Process
@@ -175,6 +177,12 @@ def test_the_document_and_its_page_are_open_and_ask_no_foreign_host(client):
     assert b"http://" not in page.content
 
 
+@pytest.mark.parametrize("path", ["/api/v1/schema/", "/api/v1/docs/"])
+def test_the_document_is_only_read(client, path):
+    assert client.options(path).status_code == 405
+    assert client.head(path).status_code == 200
+
+
 def test_the_document_is_complete(tmp_path):
     call_command("spectacular", validate=True, fail_on_warn=True, file=str(tmp_path / "schema.yml"))
 
@@ -217,6 +225,9 @@ def test_a_job_that_waits_too_long_for_a_worker_is_seen():
     bot = make_bot("echo")
     make_job(bot, make_channel(bot))
     processes.worked()
+    Lane.objects.update(due_at=timezone.now() - timedelta(seconds=200))
+    assert Client().get("/api/v1/health/ready/").status_code == 200
+
     Lane.objects.update(due_at="2020-01-01T00:00:00Z")
 
     answer = Client().get("/api/v1/health/ready/")

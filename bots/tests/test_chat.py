@@ -147,3 +147,10 @@ def test_nobody_can_talk_in_the_name_of_a_bot(chat):
 
     with pytest.raises(CommandError):
         chat("hello\n", "echo", "--as", "echo")
+
+
+def test_who_does_not_wait_has_said_it_all_the_same(chat, running):
+    out, _ = chat("hello\n", "echo", "--as", "dora", "--no-wait")
+
+    assert out == ""
+    assert LocalMessage.objects.filter(text="hello", author__username="dora").exists()

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from django.db import connection
 
 from bots import clients, lifecycle
-from bots.models import Bot, Credential
-from bots.tests.builders import SECRET, make_bot, make_space
+from bots.models import Bot, Credential, Job, WorkState
+from bots.tests.builders import (
+    SECRET,
+    let_time_pass,
+    make_bot,
+    make_channel,
+    make_job,
+    make_space,
+    run_lanes,
+)
 from spaces.models import LocalAccount
 from spaces.platforms.errors import CredentialsRefused, Misconfigured, Unavailable
 from spaces.testing import faulty
 
 pytestmark = pytest.mark.django_db
+
+TIMEOUT = 10
 
 
 @pytest.fixture
@@ -84,7 +98,71 @@ def test_a_refused_login_leaves_nothing_to_use(bot):
         with pytest.raises(CredentialsRefused), clients.borrow(bot):
             pass
 
-    assert logins() == 2  # whoever sends asks first whether it is refused; clients do not
+    assert logins() == 1  # the second was not tried: accounts get locked
+    lifecycle.set_credentials(bot, {"secret": SECRET}, user=None)
+    with clients.borrow(bot):
+        pass
+    assert logins() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_who_log_in_at_once_only_the_first_meets_a_refusal(bot):
+    lifecycle.set_credentials(bot, {"secret": "wrong"}, user=None)
+    together = threading.Barrier(6)
+
+    def log_in(_: int) -> str:
+        together.wait(TIMEOUT)
+        try:
+            with clients.borrow(bot):
+                return "in"
+        except CredentialsRefused:
+            return "refused"
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(log_in, range(6))) == ["refused"] * 6
+    assert logins() == 1
+
+
+def test_a_login_that_hangs_does_not_make_others_wait_as_long(bot, monkeypatch):
+    monkeypatch.setattr(clients, "LOGIN_PATIENCE_SECONDS", 0.01)
+
+    def meanwhile(do):
+        with pytest.raises(Unavailable, match="Another login"), clients.borrow(bot):
+            pass
+        return do()
+
+    faulty.script(meanwhile, operation="connect")
+    with clients.borrow(bot):
+        pass
+
+    assert logins() == 1
+
+
+def test_a_client_on_which_a_send_failed_is_not_kept(bot):
+    channel = make_channel(bot)
+    before = logins()
+    faulty.script(faulty.before(Unavailable("The connection broke.")), operation="post_message")
+    make_job(bot, channel)
+
+    run_lanes()
+    let_time_pass()
+    run_lanes()
+
+    assert Job.objects.get().state == WorkState.SUCCEEDED
+    assert logins() == before + 1
+
+
+def test_each_process_closes_what_it_does_not_need_any_more(bot, monkeypatch):
+    monkeypatch.setattr(clients, "LOOK_SECONDS", -1)
+    monkeypatch.setattr(clients, "IDLE_SECONDS", 0)
+
+    with clients.borrow(bot) as first:
+        pass
+
+    with clients.borrow(bot) as second:
+        assert second is not first
 
 
 def test_a_credential_that_is_missing_is_named_and_nobody_logs_in(bot):
@@ -99,15 +177,15 @@ def test_a_credential_that_is_missing_is_named_and_nobody_logs_in(bot):
 
 
 def test_a_credential_may_be_named_by_an_environment_variable(bot, monkeypatch):
-    monkeypatch.setenv("ECHO_SECRET", SECRET)
-    lifecycle.set_credentials(bot, {"secret": "$ECHO_SECRET"}, user=None)
+    monkeypatch.setenv("BOT_ECHO_SECRET", SECRET)
+    lifecycle.set_credentials(bot, {"secret": "$BOT_ECHO_SECRET"}, user=None)
 
     with clients.borrow(bot):
         pass
 
-    monkeypatch.delenv("ECHO_SECRET")
+    monkeypatch.delenv("BOT_ECHO_SECRET")
     lifecycle.reconnect(bot)
-    with pytest.raises(Misconfigured, match="ECHO_SECRET"), clients.borrow(bot):
+    with pytest.raises(Misconfigured, match="BOT_ECHO_SECRET"), clients.borrow(bot):
         pass
 
 

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import BytesIO
 from ipaddress import ip_network
 
 import pytest
+from django.utils import timezone
 
-from bots import files
-from bots.models import Bot, StoredFile, WorkState
-from bots.tests.builders import make_bot, make_channel, make_job, run_lanes
+from bots import clients, files
+from bots.models import Bot, Job, Lane, LaneKind, StoredFile, WorkState
+from bots.tests.builders import make_bot, make_channel, make_job, make_space, run_lanes
 from spaces.models import LocalFile
+from spaces.platforms.errors import Rejected
+from spaces.testing import faulty
 
 pytestmark = pytest.mark.django_db
 
 
 @contextmanager
-def web_server(status: int = 200, body: bytes = b"hello", **headers: str):
+def web_server(
+    status: int = 200, body: bytes = b"hello", *, seconds_per_byte: float = 0, **headers: str
+):
     """A real server on this machine that answers every GET alike; gives its URL."""
+
+    never = threading.Event()
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -29,7 +37,13 @@ def web_server(status: int = 200, body: bytes = b"hello", **headers: str):
             for name, value in headers.items():
                 self.send_header(name.replace("_", "-"), value)
             self.end_headers()
-            self.wfile.write(body)
+            if not seconds_per_byte:
+                self.wfile.write(body)
+                return
+            with suppress(ConnectionError):  # whoever asked has had enough
+                for byte in body:
+                    never.wait(seconds_per_byte)
+                    self.wfile.write(bytes([byte]))
 
         def log_message(self, *args: object) -> None:
             pass
@@ -56,7 +70,10 @@ def hand_in(bot: Bot, name: str, content: bytes) -> StoredFile:
 
 
 def send(*wanted: dict) -> object:
-    bot = make_bot()
+    return send_from(make_bot(), *wanted)
+
+
+def send_from(bot: Bot, *wanted: dict) -> object:
     job = make_job(bot, make_channel(bot), payload={"text": "see", "files": list(wanted)})
     run_lanes()
     job.refresh_from_db()
@@ -113,6 +130,45 @@ def test_a_file_server_that_says_no_fails_the_job_and_one_in_trouble_lets_it_wai
     assert job.state == state
 
 
+def test_a_file_that_trickles_in_is_given_up_and_the_job_waits(near, monkeypatch):
+    monkeypatch.setattr(files, "FETCH_SECONDS", 0.2)
+
+    with web_server(body=b"x" * 1_000, seconds_per_byte=0.02) as url:
+        job = send({"url": f"{url}/slow.txt"})
+
+    assert (job.state, job.error_code) == (WorkState.QUEUED, "platform_unavailable")
+    assert "did not arrive" in job.error_detail
+
+
+def test_a_lane_is_leased_for_as_long_as_its_files_may_take(near):
+    bot = make_bot(space=make_space(platform="faulty"))
+    leased_for = []
+
+    def look(do):
+        until = Lane.objects.get(kind=LaneKind.JOBS).claimed_until
+        leased_for.append((until - timezone.now()).total_seconds())
+        return do()
+
+    faulty.script(look)
+    with web_server() as url:
+        make_job(bot, make_channel(bot), payload={"text": "see", "files": [{"url": f"{url}/a"}]})
+        run_lanes()
+
+    assert leased_for[0] > files.FETCH_SECONDS
+
+
+def test_a_received_file_that_is_too_large_is_refused(monkeypatch):
+    bot = make_bot()
+    job = send_from(bot, {"id": hand_in(bot, "a.txt", b"x" * 11).pk})
+    assert job.state == WorkState.SUCCEEDED
+    monkeypatch.setattr(files, "LARGEST_FETCH", 10)
+
+    with clients.borrow(bot) as platform, pytest.raises(Rejected) as caught:
+        files.incoming(platform, str(LocalFile.objects.get().pk))
+
+    assert caught.value.code == "file_too_large"
+
+
 def test_a_file_that_was_pruned_fails_the_job():
     job = send({"id": 12345})
 
@@ -140,3 +196,84 @@ def test_what_clients_hand_in_is_stored_under_a_name_of_our_own():
 
     assert "escape" not in stored.content.name
     assert StoredFile.objects.get().name == "escape.txt"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "10.0.0.1",
+        "169.254.169.254",
+        "::1",
+        "::ffff:127.0.0.1",
+        "::127.0.0.1",
+        "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1::1",
+        "2002:7f00:1::",
+        "fec0::1",
+        "fd00::1",
+    ],
+)
+def test_an_address_that_leads_to_a_private_network_is_not_asked(address):
+    assert not files.may_be_asked(address)
+
+
+@pytest.mark.parametrize("address", ["1.1.1.1", "::ffff:1.1.1.1", "64:ff9b::101:101", "2606::1"])
+def test_a_public_address_is_asked(address):
+    assert files.may_be_asked(address)
+
+
+def test_files_of_jobs_that_ended_long_ago_are_pruned():
+    bot = make_bot()
+    channel = make_channel(bot)
+    long_ago, lately = (timezone.now() - timedelta(days=days) for days in (8, 6))
+    for name, state, finished_at in (
+        ("sent long ago", WorkState.SUCCEEDED, long_ago),
+        ("failed lately", WorkState.FAILED, lately),
+        ("uncertain", WorkState.UNCERTAIN, long_ago),
+        ("queued", WorkState.QUEUED, None),
+    ):
+        job = make_job(bot, channel)
+        Job.objects.filter(pk=job.pk).update(state=state, finished_at=finished_at)
+        hand_in(bot, name, b"x")
+        StoredFile.objects.filter(name=name).update(job=job)
+    gone = StoredFile.objects.get(name="sent long ago").content
+
+    assert files.prune() == 1
+
+    kept = StoredFile.objects.values_list("name", flat=True)
+    assert set(kept) == {"failed lately", "uncertain", "queued"}
+    assert not gone.storage.exists(gone.name)
+
+
+def test_a_file_that_no_job_came_to_name_is_pruned_after_a_day():
+    hand_in(make_bot(), "new", b"x")
+    old = hand_in(make_bot("other"), "old", b"x")
+    StoredFile.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(days=2))
+
+    assert files.prune() == 1
+    assert StoredFile.objects.get().name == "new"
+
+
+def test_pruning_costs_the_same_queries_however_many(django_assert_num_queries):
+    bot = make_bot()
+    for name in "abcde":
+        hand_in(bot, name, b"x")
+    StoredFile.objects.update(created_at=timezone.now() - timedelta(days=2))
+
+    with django_assert_num_queries(3):  # a batch, its removal, and that there is no other
+        assert files.prune() == 5
+
+
+def test_nothing_is_left_of_files_of_which_one_cannot_be_stored(settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path
+    closed = BytesIO(b"y")
+    closed.close()
+    handed = [
+        files.Handed(name="good", content=BytesIO(b"x"), size=1),
+        files.Handed(name="bad", content=closed, size=1),
+    ]
+
+    with pytest.raises(ValueError, match="closed"):
+        files.store(make_bot(), handed)
+
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.utils import timezone
 
-from bots import inbox
+from bots import handlers, idempotency, inbox
 from bots.handlers import Call, on, registered
-from bots.models import Bot, HandlerRun, Job, WorkState
+from bots.models import Bot, HandlerRun, IdempotencyKey, Job, WorkState
 from bots.tests.builders import (
     let_time_pass,
     make_bot,
@@ -229,3 +231,50 @@ def test_echo_leaves_other_bots_alone():
     run_lanes()
 
     assert posted(channel) == ["hello"]
+
+
+def test_an_error_that_no_database_can_hold_is_written_all_the_same():
+    bot = make_bot(handlers=["test_listener"])
+    failures.extend([ValueError("\x00 \ud83d")])
+    tell(bot, make_channel(bot), "hello")
+
+    run_lanes()
+
+    assert HandlerRun.objects.get().error_detail == "ValueError: \ufffd ?"
+    assert heard == ["hello"]
+
+
+def test_an_event_that_kills_its_workers_is_given_up():
+    bot = make_bot(handlers=["test_listener"])
+    tell(bot, make_channel(bot), "deadly")
+    HandlerRun.objects.update(state=WorkState.RUNNING, attempts=5)
+
+    run_lanes()
+
+    run = HandlerRun.objects.get()
+    assert (run.state, run.error_code, heard) == (WorkState.FAILED, "interrupted", [])
+
+
+def test_a_failed_run_that_is_retried_days_later_sends_nothing_twice():
+    # Given a run that sent something, failed for good, and was left for days
+    bot = make_bot(handlers=["test_talker"])
+    channel = make_channel(bot)
+    failures.extend(ValueError("no") for _ in range(5))
+    tell(bot, channel, "hi")
+    for _ in range(5):
+        run_lanes()
+        let_time_pass()
+    run = HandlerRun.objects.get()
+    assert run.state == WorkState.FAILED
+    IdempotencyKey.objects.update(created_at=timezone.now() - timedelta(days=3))
+    idempotency.tidy()
+
+    # When somebody retries it
+    handlers.retry(run)
+    run_lanes()
+
+    # Then it succeeds, sent nothing again, and its keys are forgotten
+    run.refresh_from_db()
+    assert run.state == WorkState.SUCCEEDED
+    assert Job.objects.filter(bot=bot).count() == 2
+    assert not IdempotencyKey.objects.exists()

@@ -510,3 +510,36 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never happened"
         time.sleep(0.01)
+
+
+def test_an_event_stays_when_its_handlers_cannot_be_given_a_turn(caplog):
+    # Given a handler whose name is too long for its table to hold, as far as the database tells
+    bot = make_bot(handlers=["echo"])
+    bad = ValueError("no such row")
+
+    def refuse(execute, sql, params, many, context):
+        if "handlerrun" in sql and sql.startswith("INSERT"):
+            raise bad
+        return execute(sql, params, many, context)
+
+    # When messages come
+    with database.execute_wrapper(refuse):
+        inbox.store_patiently([brought(bot, told(id="1"), told(id="2"), cursor={"seq": 2})])
+
+    # Then they are stored as what they are
+    assert [event.kind for event in events_of(bot)] == ["message.posted", "message.posted"]
+    assert bot.messages.count() == 2
+    assert cursor_of(bot) == {"seq": 2}
+    assert caplog.text.count("no handler gets a turn") == 2
+
+
+def test_a_handler_that_is_listed_twice_gets_one_turn():
+    bot = make_bot()
+    Bot.objects.filter(pk=bot.pk).update(handlers=["echo", "echo"])
+
+    receive(bot, told())
+
+    assert HandlerRun.objects.count() == 1
+    bot.handlers = ["echo", "echo"]
+    bot.full_clean()
+    assert bot.handlers == ["echo"]

@@ -202,3 +202,13 @@ def test_a_person_is_known_by_name_mail_and_id(bot):
     found = {targets.person(bot, text).id for text in ("alice", "@alice", alice.id)}
 
     assert found == {alice.id}
+
+
+def test_each_end_of_a_job_is_told(bot, channel):
+    job = make_job(bot, channel)
+
+    jobs.cancel(job)
+    jobs.retry(job)
+    jobs.cancel(job)
+
+    assert bot.events.filter(kind="job.finished").count() == 2

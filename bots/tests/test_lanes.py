@@ -9,6 +9,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from celery import current_app
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
@@ -167,6 +168,28 @@ def test_handlers_never_hold_more_than_half_of_the_threads():
     assert bulkhead.enter(jobs)
 
 
+def test_polls_count_among_the_threads_of_their_bot():
+    bulkhead = lanes.Bulkhead(threads=8)
+    bot = make_bot("one")
+    (lane,) = make_lanes(bot, 1)
+
+    assert [bulkhead.enter_poll(bot) for _ in range(3)] == [True, True, False]
+    assert not bulkhead.enter(lane)
+
+    assert bulkhead.leave_poll(bot) == lane.pk
+
+
+def test_a_worker_shares_out_the_threads_that_it_has():
+    bulkhead = lanes.bulkhead()
+    bot = make_bot("one")
+    try:
+        current_app.WorkController(pool="threads", concurrency=2)
+        assert [bulkhead.enter_poll(bot) for _ in range(2)] == [True, False]
+        bulkhead.leave_poll(bot)
+    finally:
+        bulkhead.resize(settings.BOTADMIN_WORKER_THREADS)
+
+
 def test_a_broker_that_is_away_costs_nothing_but_the_wakeup(tmp_path):
     script = """
 from django.core.management import call_command
@@ -234,3 +257,21 @@ def test_twenty_threads_that_drain_one_lane_send_everything_once_and_in_order():
 
 def make_lanes(bot, count: int, kind: LaneKind = LaneKind.JOBS) -> list[Lane]:
     return [Lane.objects.create(kind=kind, bot=bot, key=f"{kind} {n}") for n in range(count)]
+
+
+def test_who_lost_the_lane_puts_nothing_back():
+    # Given a worker that was frozen for longer than its lease, and its successor at work
+    bot = make_bot()
+    job = make_job(bot, make_channel(bot))
+    frozen = lanes.Claim.take(Lane.objects.select_related("bot").get(pk=job.lane_id))
+    taken = lanes.begin(frozen, Job)
+    Lane.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
+    lanes.begin(lanes.Claim.take(Lane.objects.select_related("bot").get(pk=job.lane_id)), Job)
+
+    # When it thaws
+    with pytest.raises(lanes.LeaseLost):
+        lanes.put_back(frozen, Job, taken)
+
+    # Then the job is its successor's still
+    job.refresh_from_db()
+    assert (job.state, job.attempts) == (WorkState.RUNNING, 2)

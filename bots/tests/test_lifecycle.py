@@ -97,12 +97,12 @@ def test_an_unknown_credential_is_refused():
 
 def test_a_reference_is_looked_up_when_it_is_needed(monkeypatch):
     bot = make_bot()
-    lifecycle.set_credentials(bot, {"secret": "$ECHO_PASSWORD"}, user=None)
+    lifecycle.set_credentials(bot, {"secret": "$BOT_ECHO_PASSWORD"}, user=None)
 
     (finding,) = lifecycle.check(bot).findings
-    assert "ECHO_PASSWORD is not set" in finding.text
+    assert "BOT_ECHO_PASSWORD is not set" in finding.text
 
-    monkeypatch.setenv("ECHO_PASSWORD", SECRET)
+    monkeypatch.setenv("BOT_ECHO_PASSWORD", SECRET)
     assert lifecycle.check(bot).ok
 
 
@@ -118,6 +118,39 @@ def test_files_outside_the_secrets_folder_and_botadmins_own_variables_are_no_cre
     for reference in ("file:../keys/secret_key", "file:/etc/passwd", "$BOTADMIN_SECRET_KEY"):
         with pytest.raises(Misconfigured):
             secrets.resolve(reference)
+
+
+def test_only_variables_with_an_allowed_name_are_credentials(settings, monkeypatch):
+    monkeypatch.setenv("PGPASSWORD", "of the database")
+    with pytest.raises(Misconfigured, match="does not begin with BOT_"):
+        secrets.resolve("$PGPASSWORD")
+
+    settings.BOTADMIN_CREDENTIAL_VARIABLES = ["BOT_", "PG"]
+    assert secrets.resolve("$PGPASSWORD") == "of the database"
+
+
+def test_a_change_writes_only_what_it_names():
+    bot = make_bot()
+    read_before = Bot.objects.get(pk=bot.pk)
+    lifecycle.stop(bot)
+
+    read_before.name = "Other"
+    lifecycle.changed(read_before, fields=["name"], requested_by="alice")
+
+    bot.refresh_from_db()
+    assert (bot.name, bot.enabled) == ("Other", False)
+
+
+def test_a_change_of_a_space_writes_only_what_it_names():
+    space = make_space()
+    read_before = Space.objects.get(pk=space.pk)
+    Space.objects.update(options={"poll_seconds": 9})
+
+    read_before.name = "Other"
+    lifecycle.space_changed(read_before, fields=["name"])
+
+    space.refresh_from_db()
+    assert (space.name, space.options) == ("Other", {"poll_seconds": 9})
 
 
 def test_a_file_of_the_secrets_folder_is_a_credential(settings, tmp_path):
@@ -151,7 +184,7 @@ def test_every_change_makes_holders_start_anew():
     bot = make_bot()
     seen = [bot.generation]
     for change in (
-        lambda: lifecycle.changed(bot, requested_by="alice"),
+        lambda: lifecycle.changed(bot, fields=["name"], requested_by="alice"),
         lambda: lifecycle.set_credentials(bot, {"secret": SECRET}, user=None),
         lambda: lifecycle.set_read_receipts(bot, False),
         lambda: lifecycle.reconnect(bot),

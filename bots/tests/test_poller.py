@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from datetime import timedelta
+from itertools import repeat, takewhile
 
 import pytest
 from celery import current_app
 from django.utils import timezone
 
-from bots import clients, lifecycle
+from bots import clients, lanes, lifecycle
 from bots.connections import poller, states
 from bots.models import Bot, Connection, Receive, State
 from bots.tests.builders import SECRET, make_bot, make_channel, make_person, make_space
 from spaces.models import Space
-from spaces.platforms.errors import RateLimited, Unavailable
+from spaces.platforms.errors import CredentialsRefused, RateLimited, Unavailable
 from spaces.platforms.messages import Kind, Outgoing
 from spaces.testing import faulty
 
@@ -230,6 +231,35 @@ def test_a_platform_that_is_not_installed_any_more_is_told_and_asked_slowly(bot)
     assert wait_of(bot) == 60
     shown = states.shown(Bot.objects.select_related("connection").get(pk=bot.pk))
     assert shown.state == State.MISCONFIGURED
+
+
+def test_a_bot_that_holds_its_share_of_the_threads_waits_for_its_next_turn(bot):
+    bulkhead = lanes.bulkhead()
+    entered = list(takewhile(bulkhead.enter_poll, repeat(bot)))
+    try:
+        poller.poll(bot.pk)
+        assert calls("start_cursor") == 0
+    finally:
+        for one in entered:
+            bulkhead.leave_poll(one)
+
+    poller.poll(bot.pk)
+    assert connection_of(bot).state == State.LIVE
+
+
+def test_a_poll_that_ends_well_hides_no_refusal_that_came_meanwhile(bot):
+    poller.poll(bot.pk)
+
+    def refused_elsewhere(do):
+        states.refuse(connection_of(bot).bot, CredentialsRefused("No entry."))
+        return do()
+
+    faulty.script(refused_elsewhere, operation="catch_up")
+    poller.poll(bot.pk)
+
+    row = connection_of(bot)
+    assert (row.state, row.reason) == (State.BAD_CREDENTIALS, "No entry.")
+    assert row.lease_until is None
 
 
 def test_a_poll_that_lost_its_lease_on_the_way_stores_nothing(bot):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bots.connections.reader import Reader, Reading, Stale
+from bots.connections.reader import Reader, Reading, Stale, Undecodable
 from spaces.platforms.errors import CredentialsRefused, Unavailable
 from spaces.platforms.messages import Incoming, Kind
 from spaces.platforms.websocket import Closed, WebSocketStream
@@ -265,21 +265,36 @@ def test_a_key_can_be_read_again_from_the_end_of_its_stream(reader, server):
     assert heard.wait_for_texts(1) == ["back"]
 
 
-def test_a_frame_that_cannot_be_decoded_is_skipped_and_logged_once_without_its_text(
+def test_a_frame_that_cannot_be_decoded_ends_the_reading_before_later_ones_are_taken(
     reader, server, caplog
 ):
     heard, peer = read(reader, server)
 
-    with caplog.at_level(logging.WARNING, logger="bots"):
-        peer.send_many(["private words"] * 50)
-        peer.send('"fine"')
-        heard.wait_for_texts(1)
+    with caplog.at_level(logging.DEBUG, logger="bots"):
+        peer.send_many(['"first"', "private words", '"later"'])
+        end = heard.wait_for_end()
 
-    ours = [record for record in caplog.records if record.name.startswith("bots.")]
-    assert [record.getMessage() for record in ours] == [
-        "connection 1 (test): 1 frames were none of this platform, the last of 13 bytes"
+    assert heard.texts == ["first"]  # catching up fetches the others
+    assert isinstance(end, Undecodable)
+    assert "13 bytes" in end.detail
+    assert "private" not in end.detail + caplog.text
+
+
+def test_a_platform_that_keeps_sending_such_frames_is_heard_and_gaps_stand_for_them(reader, server):
+    for n in range(2):
+        heard, peer = read(reader, server, path=f"/{n}")
+        peer.send("private words")
+        heard.wait_for_end()
+
+    heard, peer = read(reader, server, path="/again")
+    peer.send_many(['"first"', "private words", '"later"'])
+
+    assert heard.wait_for_texts(3) == [
+        "first",
+        "The platform sent 13 bytes that could not be read.",
+        "later",
     ]
-    assert "private" not in caplog.text
+    assert heard.ends == []
 
 
 def test_an_end_told_by_the_platform_comes_after_what_was_said_before(reader, server):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from urllib.parse import quote
 
 import pytest
+from django.db import OperationalError, connection
 from django.db.models import F
 from django.utils import timezone
 
@@ -426,7 +429,7 @@ def test_unordered_jobs_pass_each_other(bot, channel):
 
 def test_messages_per_second_space_out_what_a_bot_sends(bot, channel):
     bot.options = {"messages_per_second": 0.1}
-    lifecycle.changed(bot, requested_by="test")
+    lifecycle.changed(bot, fields=["options"], requested_by="test")
     make_job(bot, channel, "now")
     make_job(bot, channel, "in ten seconds")
 
@@ -518,3 +521,147 @@ def test_attempts_show_what_was_asked_and_answered_without_secrets(bot, channel)
     assert attempt.request["operation"] == "post_message"
     assert attempt.seconds > 0
     assert SECRET not in str(attempt.request) + str(attempt.response)
+
+
+# What platforms say ------------------------------------------------------------------------------
+
+
+def test_what_no_database_can_hold_costs_nobody_an_outcome(bot, channel):
+    bad = "Bad name \x00 \ud83d"
+    faulty.script(faulty.ok(), faulty.before(Rejected(bad, code="bad\x00" * 20)))
+    jobs_ = [make_job(bot, channel, text) for text in ("one", "two", "three")]
+
+    run_lanes()
+
+    for job in jobs_:
+        job.refresh_from_db()
+    assert [job.state for job in jobs_] == ["succeeded", "failed", "succeeded"]
+    assert jobs_[1].error_detail == "Bad name \ufffd ?"
+    assert posted(channel) == ["one", "three"]
+
+
+def test_an_error_that_quotes_a_secret_is_written_without_it(bot, channel):
+    faulty.script(faulty.before(Rejected(f"GET https://x/bot{quote(SECRET)}/send: {SECRET}")))
+    job = make_job(bot, channel)
+
+    run_lanes()
+
+    job.refresh_from_db()
+    assert job.error_detail == "GET https://x/bot[removed]/send: [removed]"
+    assert bot.events.get(kind="job.finished").data["error"]["detail"] == job.error_detail
+
+
+def test_two_answers_with_one_id_are_one_message(bot, channel):
+    def same(do):
+        return replace(do(), message_id="i" * 300)
+
+    faulty.script(same, same)
+    for text in ("one", "two"):
+        make_job(bot, channel, text)
+
+    run_lanes()
+
+    assert set(Job.objects.values_list("state", flat=True)) == {"succeeded"}
+    assert Message.objects.get().remote_id == "i" * 255
+
+
+def test_an_answer_that_cannot_be_stored_is_left_to_a_person_and_hurts_no_other(
+    bot, channel, caplog
+):
+    faulty.script(lambda do: replace(do(), channel_id=None))
+    odd, fine = make_job(bot, channel, "odd"), make_job(bot, channel, "fine")
+
+    run_lanes()
+
+    odd.refresh_from_db(), fine.refresh_from_db()
+    assert (odd.state, odd.error_code) == (WorkState.UNCERTAIN, "unstorable")
+    assert fine.state == WorkState.SUCCEEDED
+
+
+# A database that hiccups --------------------------------------------------------------------------
+
+
+def test_outcomes_are_written_again_after_a_deadlock(channel_of_forgetful):
+    bot, channel = channel_of_forgetful
+    job = make_job(bot, channel)
+    failures = [OperationalError("deadlock detected")]
+
+    def hiccup(execute, sql, params, many, context):
+        if "attempt" in sql.lower() and sql.startswith("INSERT") and failures:
+            raise failures.pop()
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(hiccup):
+        run_lanes()
+
+    job.refresh_from_db()
+    assert (failures, job.state, job.attempt_log.count()) == ([], WorkState.SUCCEEDED, 1)
+
+
+@pytest.fixture
+def channel_of_forgetful():
+    bot = make_bot("forgetful", space=make_space("oblivion", platform="forgetful"))
+    return bot, make_channel(bot)
+
+
+# Faults of a platform's code ----------------------------------------------------------------------
+
+
+def test_a_fault_while_connecting_lets_the_lane_wait_and_leaves_a_trace(bot, channel, caplog):
+    lifecycle.reconnect(bot)
+    faulty.script(faulty.before(KeyError("x")), operation="connect")
+    job = make_job(bot, channel)
+
+    run_lanes()
+
+    job.refresh_from_db()
+    lane = Lane.objects.get(pk=job.lane_id)
+    assert (job.state, job.error_code, job.attempts) == ("queued", "platform_unavailable", 1)
+    assert (lane.holder, lane.claimed_until) == ("", None)
+    assert "KeyError" in caplog.text
+
+
+def test_a_fault_while_an_outcome_is_looked_for_leaves_it_to_a_person(bot, channel, caplog):
+    faulty.script(faulty.before(OutcomeUnknown("silence")))
+    faulty.script(faulty.before(KeyError("x")), operation="find_sent")
+    job = make_job(bot, channel)
+
+    run_lanes()
+
+    job.refresh_from_db()
+    assert (job.state, job.error_code) == (WorkState.UNCERTAIN, "platform_broke")
+
+
+def test_a_channel_that_was_perhaps_created_is_left_to_a_person(bot, caplog):
+    def broke(do):
+        do()
+        raise KeyError("an answer without an id")
+
+    faulty.script(broke, operation="create_channel")
+    payload = {"kind": "group", "title": "Ops"}
+    job = make_job(bot, None, kind=JobKind.CREATE_CHANNEL, payload=payload)
+
+    run_lanes()
+
+    job.refresh_from_db()
+    assert (job.state, job.error_code) == (WorkState.UNCERTAIN, "platform_broke")
+    assert "resolve" in job.next_step
+
+
+def test_what_may_be_repeated_fails_with_a_next_step_that_is_possible(bot, channel, caplog):
+    faulty.script(faulty.before(KeyError("x")), operation="leave_channel")
+    job = make_job(bot, channel, kind=JobKind.LEAVE_CHANNEL, payload={})
+
+    run_lanes()
+
+    job.refresh_from_db()
+    assert job.state == WorkState.FAILED
+    assert job.next_step.startswith("Retry")
+
+
+def test_unordered_jobs_for_different_channels_have_different_lanes(bot, channel):
+    other = make_channel(bot, "ops")
+    one = make_job(bot, channel, ordered=False)
+    two = make_job(bot, other, ordered=False)
+
+    assert one.lane_id != two.lane_id

@@ -10,7 +10,7 @@ from django.utils import timezone
 from bots import lifecycle
 from bots.connections import states
 from bots.models import Bot, Connection, Receive, State
-from bots.tests.builders import make_bot
+from bots.tests.builders import SECRET, make_bot
 from spaces.platforms.errors import CredentialsRefused, Misconfigured
 from spaces.platforms.messages import Kind
 
@@ -26,6 +26,29 @@ def shown(bot: Bot, **changes) -> states.Shown:
 
 def connection_of(bot: Bot) -> Connection:
     return Connection.objects.get(bot=bot)
+
+
+def test_a_refusal_stands_until_the_settings_change_whoever_says_otherwise():
+    bot = make_bot()
+    states.refuse(bot, CredentialsRefused("No entry."))
+    row = connection_of(bot)
+
+    assert not states.move(row, State.LIVE, fence=row.fence)
+    assert str(states.refusal(bot)) == "No entry."
+
+    lifecycle.reconnect(bot)
+    assert states.refusal(bot) is None
+    assert states.move(row, State.LIVE, fence=row.fence)
+
+
+def test_a_step_is_not_written_over_an_end_that_came_first():
+    bot = make_bot()
+    row = connection_of(bot)
+    states.move(row, State.RECONNECTING, fence=row.fence, reason="It broke.")
+
+    assert not states.move(row, State.LIVE, fence=row.fence, only_from=State.CATCHING_UP)
+
+    assert connection_of(bot).state == State.RECONNECTING
 
 
 def test_live_is_shown_only_while_somebody_holds_the_lease():
@@ -128,3 +151,11 @@ def test_who_lost_the_lease_writes_no_state():
 
     assert connection_of(bot).state == State.OFF
     assert not bot.events.filter(kind=Kind.CONNECTION_CHANGED).exists()
+
+
+def test_a_reason_is_written_without_secrets_and_fit_for_the_database():
+    bot = make_bot()
+
+    states.move(bot.connection, State.RECONNECTING, fence=None, reason=f"\x00 \ud83d {SECRET}")
+
+    assert Connection.objects.get(bot=bot).reason == "\ufffd ? [removed]"

@@ -13,7 +13,7 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
-from bots import clients, inbox, lifecycle
+from bots import clients, closing, inbox, lifecycle
 from bots.connections import states
 from bots.connections.supervisor import OPENING_PER_HOST, Supervisor
 from bots.models import Bot, Connection, Process, State
@@ -358,6 +358,52 @@ def test_only_a_few_are_opened_at_once_on_one_host(supervise, shaky):
 
     until(lambda: Connection.objects.filter(state=State.LIVE).count() == len(bots))
     assert most == OPENING_PER_HOST
+
+
+def test_hosts_that_hang_keep_no_other_from_being_opened(supervise):
+    hanging = [make_space(f"hanging-{n}", platform="faulty") for n in range(4)]
+    for space in hanging:
+        for n in range(OPENING_PER_HOST):
+            make_bot(f"{space.slug}-{n}", space=space)
+    gate, before = threading.Event(), logins()
+    faulty.script(*[faulty.held(gate)] * 16, operation="connect")
+    try:
+        supervise()
+        until(lambda: logins() - before >= 3 * OPENING_PER_HOST)
+        until_ticked()
+
+        until_shown(make_bot("healthy"), State.LIVE)
+    finally:
+        gate.set()
+
+
+def test_a_platform_that_hangs_or_fails_at_its_goodbye_holds_up_nobody(
+    supervise, shaky, monkeypatch, caplog
+):
+    gate, closing_now = threading.Event(), threading.Event()
+    bot, other = make_bot("hanging", space=shaky), make_bot("other")
+    say(other)
+    clients.close_idle(older_than=0)
+    supervise()
+    until_shown(bot, State.LIVE)
+    until_shown(other, State.LIVE)
+
+    def hang(platform: faulty.Faulty) -> None:
+        closing_now.set()
+        gate.wait(DEADLINE)
+        raise RuntimeError("no goodbye")
+
+    monkeypatch.setattr(faulty.Faulty, "close", hang)
+    with caplog.at_level(logging.CRITICAL, "bots.closing"):
+        lifecycle.stop(bot)
+        try:
+            assert closing_now.wait(DEADLINE)
+            until_ticked()
+            say(other, "still here")
+            until(lambda: heard(other) == [("still here", False)])
+        finally:
+            gate.set()
+            closing.wait(DEADLINE)
 
 
 # Leases -----------------------------------------------------------------------------------------

@@ -7,6 +7,9 @@ from typing import Any
 
 from rest_framework import serializers
 
+# Python's calendar ends in 9999: nearer to it, a moment does not exist in every time zone.
+FIRST_YEAR, LAST_YEAR = 1000, 9000
+
 
 class Text(serializers.CharField):
     """A string, kept as it is: spaces at its ends may mean something in a chat."""
@@ -47,7 +50,10 @@ class Moment(serializers.DateTimeField):
     def to_internal_value(self, value: Any) -> Any:
         if not isinstance(value, str):
             self.fail("invalid", format="RFC 3339")
-        return super().to_internal_value(value)
+        moment = super().to_internal_value(value)
+        if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+            self.fail("invalid")
+        return moment
 
 
 class Options(serializers.DictField):

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,13 +18,14 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.core.wsgi import get_wsgi_application
+from django.db import DatabaseError
 
 from botadmin.celery import app
 from botadmin.embedded import first_start
 from botadmin.embedded.first_start import Access
 from botadmin.embedded.lock import DataInUse, Lock
 from botadmin.embedded.parts import Beat, Connections, Part, Web, Worker
-from bots import lanes
+from bots import lanes, processes
 from bots.connections import supervisor
 
 log = logging.getLogger(__name__)
@@ -81,6 +83,8 @@ class Command(BaseCommand):
             # The outermost frame of the process. Other threads run on: without us nobody watches.
             log.exception("Watching failed, so everything stops.")
         _stop(parts)
+        with suppress(DatabaseError):  # it may be why we stop; then others see us go silent
+            processes.leave()
         return code
 
     def _greet(self, access: Access) -> None:

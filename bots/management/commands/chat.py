@@ -26,7 +26,10 @@ QUIET_SECONDS = 0.5  # after a reply and this much silence, nothing more is expe
 
 
 class Command(BaseCommand):
-    help = "Talk to a bot of the local platform; reads lines, prints what others say."
+    help = (
+        "Talk to a bot of the local platform: reads lines, prints what others say, until Ctrl-D."
+        " Who talks for the first time comes into the space by it."
+    )
     requires_system_checks = ()  # its output is the conversation, for scripts too
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -39,6 +42,13 @@ class Command(BaseCommand):
             default=10.0,
             metavar="SECONDS",
             help="after the last line of a script, wait this long for a reply [%(default)s]",
+        )
+        parser.add_argument(
+            "--no-wait",
+            dest="wait",
+            action="store_const",
+            const=0.0,
+            help="say the lines of a script and do not wait for replies",
         )
 
     def handle(
@@ -66,6 +76,8 @@ class Command(BaseCommand):
         shown = states.shown(bot)
         if shown.state not in (State.LIVE, State.CATCHING_UP):
             self.stderr.write(f"{bot.slug} is {shown.state}: {shown.reason} {shown.next_step}")
+        elif not bot.handlers:
+            self.stderr.write(f"{bot.slug} has no handler that would answer.")
 
     def _converse(self, talk: Talk) -> None:
         over = threading.Event()
@@ -93,7 +105,8 @@ class Command(BaseCommand):
         """Say the lines of a script one by one, each after the reply to the one before."""
         for line in filter(None, map(str.strip, sys.stdin)):
             talk.say(line)
-            self._print_replies(talk, wait)
+            if wait:
+                self._print_replies(talk, wait)
 
     def _print_replies(self, talk: Talk, wait: float) -> None:
         until = time.monotonic() + wait

@@ -1,0 +1,60 @@
+"""The one door for what platforms and plugins say: made fit for the database, and without secrets.
+
+`clean` makes a value storable. `scrub` also removes every secret that this process has resolved or
+decrypted, for texts that nobody chose with care: errors, tracebacks, what went over the wire.
+Platforms quote their own URLs, and some carry their token in there.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from spaces.platforms import trace
+from spaces.storable import storable
+
+_known: set[str] = set()
+_forms: tuple[str, ...] = ()  # of all that are known; replaced as a whole, so readers need no lock
+_lock = threading.Lock()
+
+
+def know(secret: str) -> None:
+    """From now on `scrub` and the logs leave it out."""
+    global _forms
+    with _lock:
+        if secret not in _known:
+            _known.add(secret)
+            _forms = trace.longest_first({*_forms, *trace.forms([secret])})
+
+
+def clean(value: Any) -> Any:
+    """JSON without what databases cannot hold: NUL characters, halves of surrogate pairs, NaN."""
+    return _each_text(value, storable)
+
+
+def scrub(value: Any) -> Any:
+    """As `clean`, and without secrets."""
+    return _each_text(value, lambda text: trace.hide(storable(text), _forms))
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+    match value:
+        case str():
+            return change(value)
+        case float() if not math.isfinite(value):
+            return None
+        case Mapping():
+            return {_each_text(k, change): _each_text(v, change) for k, v in value.items()}
+        case list() | tuple():
+            return [_each_text(item, change) for item in value]
+    return value
+
+
+class Formatter(logging.Formatter):
+    """Log lines and their tracebacks without secrets."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return trace.hide(super().format(record), _forms)
