@@ -278,9 +278,9 @@ def _unless_all_failed(job: Job, outcomes: Sequence[PersonOutcome]) -> Result:
     job.result["failed"] = len(failed)
     if failed and len(failed) == len(outcomes):
         raise Rejected(
-            f"It worked for none of {len(failed)}: {failed[0].asked}: {failed[0].detail}",
+            f"It worked for nobody. The first of {len(failed)}: {failed[0].detail}",
             code="nobody_changed",
-            next_step="See the outcome of each person in the job's result.",
+            next_step="See the outcome for each person.",
         )
     return job.result
 

@@ -132,7 +132,12 @@ class Call:
     def send(
         self, text: str = "", *, card: Card | None = None, channel: str = "", person: str = ""
     ) -> Job:
-        """Send to another channel, or to a person, named as in the REST API."""
+        """Send to another channel, or to a person, named as in the REST API.
+
+        Raises `ValueError` unless exactly one of them is given, `Missing` for an unknown channel.
+        """
+        if bool(channel) == bool(person):
+            raise ValueError("send needs either a channel or a person")
         if channel:
             return self._post(text, card, channel=targets.channel(self.bot, channel))
         return self._post(text, card, person=person)

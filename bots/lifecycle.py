@@ -6,6 +6,7 @@ bot's connection or is about to send for it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,9 @@ from spaces.platforms.errors import CredentialsRefused, Misconfigured, PlatformE
 from spaces.platforms.messages import Finding, Identity
 
 LONGEST_REFERENCE = 255  # characters, as many as the column holds
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,10 +144,7 @@ def set_read_receipts(bot: Bot, enabled: bool) -> None:
 
 
 def check(bot: Bot) -> Checked:
-    """Ask the platform now who the bot is and what is missing.
-
-    What the platform says is a finding, bad news too; only a fault of its class is raised.
-    """
+    """Ask the platform now who the bot is and what is missing. Bad news is a finding, too."""
     try:
         platform = clients.build(bot)
     except Misconfigured as error:
@@ -160,6 +161,14 @@ def check(bot: Bot) -> Checked:
         if isinstance(error, CredentialsRefused):
             states.refuse(bot, error)
         return Checked(identity=None, findings=[_bad_news(error)])
+    except Exception:
+        # A plugin's fault must not look like one of ours to whoever asked for a test.
+        log.exception("the platform %s broke while %s was tested", platform.name, bot.slug)
+        broke = Misconfigured(
+            f"The code of the platform {platform.label} failed; the log has the details.",
+            next_step="Report it to whoever wrote the platform.",
+        )
+        return Checked(identity=None, findings=[_bad_news(broke)])
     finally:
         platform.close()
     if states.is_refused(bot):

@@ -61,7 +61,7 @@ class Migration(migrations.Migration):
                     "enabled",
                     models.BooleanField(
                         default=True,
-                        help_text="Off: receives nothing; jobs wait until it is on again.",
+                        help_text="While it is off, the bot receives nothing and its jobs wait.",
                     ),
                 ),
                 (

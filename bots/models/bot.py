@@ -53,7 +53,7 @@ class Bot(models.Model):
     name = models.CharField(max_length=100)
     space = models.ForeignKey(Space, on_delete=models.PROTECT, related_name="bots")
     enabled = models.BooleanField(
-        default=True, help_text="Off: receives nothing; jobs wait until it is on again."
+        default=True, help_text="While it is off, the bot receives nothing and its jobs wait."
     )
     receive = models.CharField(max_length=10, choices=Receive.choices, default=Receive.WEBSOCKET)
     permissions = models.JSONField(default=every_permission, blank=True)

@@ -42,6 +42,11 @@ def talker(call: Call) -> None:
         raise failures.pop()
 
 
+@on("message.posted", name="test_lost")
+def lost(call: Call) -> None:
+    call.send("to whom?")
+
+
 @on("message.posted", name="test_whisperer")
 def whisperer(call: Call) -> None:
     call.reply_privately("psst")
@@ -278,3 +283,15 @@ def test_a_failed_run_that_is_retried_days_later_sends_nothing_twice():
     assert run.state == WorkState.SUCCEEDED
     assert Job.objects.filter(bot=bot).count() == 2
     assert not IdempotencyKey.objects.exists()
+
+
+def test_a_handler_that_names_no_receiver_or_two_fails_in_the_open():
+    bot = make_bot(handlers=["test_lost"])
+    channel = make_channel(bot)
+
+    tell(bot, channel, "hi")
+    run_lanes()
+
+    run = HandlerRun.objects.get()
+    assert "either a channel or a person" in run.error_detail
+    assert not Job.objects.exists()

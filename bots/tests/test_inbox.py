@@ -513,7 +513,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def test_an_event_stays_when_its_handlers_cannot_be_given_a_turn(caplog):
-    # Given a handler whose name is too long for its table to hold, as far as the database tells
+    # Given a bot whose handler's turns the database refuses
     bot = make_bot(handlers=["echo"])
     bad = ValueError("no such row")
 

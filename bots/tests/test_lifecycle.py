@@ -12,6 +12,7 @@ from bots.refusals import Invalid
 from bots.tests.builders import SECRET, make_bot, make_channel, make_space
 from spaces.models import Space
 from spaces.platforms.errors import CredentialsRefused, Misconfigured, Rejected
+from spaces.testing import faulty
 
 pytestmark = pytest.mark.django_db
 
@@ -251,3 +252,14 @@ def test_a_bot_is_deleted_with_all_it_did():
     bot.delete()
 
     assert not Bot.objects.exists()
+
+
+def test_a_platform_whose_code_breaks_is_a_finding_and_no_crash():
+    bot = make_bot(space=make_space("shaky", platform="faulty"))
+    faulty.script(faulty.before(AttributeError("no such thing")), operation="connect")
+
+    checked = lifecycle.check(bot)
+
+    faulty.reset()
+    assert not checked.ok
+    assert "failed; the log has the details" in checked.findings[0].text

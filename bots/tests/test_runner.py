@@ -581,6 +581,7 @@ def test_an_answer_that_cannot_be_stored_is_left_to_a_person_and_hurts_no_other(
 # A database that hiccups --------------------------------------------------------------------------
 
 
+@pytest.mark.django_db(transaction=True)
 def test_outcomes_are_written_again_after_a_deadlock(channel_of_forgetful):
     bot, channel = channel_of_forgetful
     job = make_job(bot, channel)
