@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -90,6 +91,19 @@ def url(name: str, default: str, *, schemes: Sequence[str]) -> str:
 def strings(name: str, default: Sequence[str] = ()) -> list[str]:
     """Comma separated; blanks around an item and empty items are dropped."""
     return [item.strip() for item in text(name, "").split(",") if item.strip()] or list(default)
+
+
+def apps(name: str) -> list[str]:
+    """Comma separated import paths of packages that are installed."""
+    given = strings(name)
+    for item in given:
+        try:
+            found = find_spec(item) is not None
+        except (ImportError, ValueError):
+            found = False
+        if not found:
+            raise _refusal(name, item, "import paths of installed packages")
+    return given
 
 
 def origins(name: str) -> list[str]:

@@ -213,6 +213,7 @@ INSTALLED_APPS = [
     "spaces.apps.SpacesConfig",
     "bots.apps.BotsConfig",
     "botadmin.apps.BotadminConfig",
+    *env.apps("BOTADMIN_APPS"),  # apps of your own, with handlers, by their import paths
 ]
 MIDDLEWARE = [
     "bots.api.middleware.Problems",  # first: it answers for what breaks in all others

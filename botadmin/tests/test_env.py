@@ -42,6 +42,7 @@ def test_a_sensible_value_is_read(monkeypatch, read, given, value):
         (lambda: env.boolean("X", False), "maybe", "on or off"),
         (lambda: env.choice("X", "INFO", ("INFO", "DEBUG")), "loud", "one of INFO, DEBUG"),
         (lambda: env.origins("X"), "bots.example.com", "origins like https://"),
+        (lambda: env.apps("X"), "no.such.app", "packages"),
         (lambda: env.networks("X"), "10.0.0.1/8", "networks like 10.0.0.0/8"),
         (lambda: env.folder("X", Path("/")), __file__, "a directory, but this is a file"),
         (lambda: env.time_zone("X", "UTC"), "Mars/Olympus", "a time zone like"),
