@@ -14,8 +14,9 @@ help: ## this list
 run: $(READY) ## start botadmin on http://127.0.0.1:8000
 	@exec $(BIN)/python manage.py up
 
+# Four at a time also on two cores: many tests wait for processes that they started.
 test: $(READY) ## the suite, without any server
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 4
 
 lint: $(READY) ## style
 	$(BIN)/ruff check .
@@ -32,7 +33,7 @@ bench: $(READY) ## measure, into benchmarks/results.json
 	$(BIN)/python -m benchmarks
 
 test-services: $(READY) ## the suite on a PostgreSQL and a Redis of its own
-	$(BIN)/python -m botadmin.testing.services -- $(BIN)/python -m pytest -n 2 -m "not browser"
+	$(BIN)/python -m botadmin.testing.services -- $(BIN)/python -m pytest -n 4 -m "not browser"
 
 test-browser: $(READY) ## the admin in Chromium
 	$(BIN)/python -m pytest -m browser
