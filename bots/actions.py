@@ -65,7 +65,9 @@ def post(platform: Platform, job: Job) -> Result:
         job.result["parts"] = len(parts)
         for part in parts[len(done) :]:
             sent = _find(platform, part) if job.interrupted else None
-            sent = sent or platform.post_message(part)
+            if sent is None:
+                job.interrupted = False  # parts go in order: from here on nothing was sent
+                sent = platform.post_message(part)
             done.append(
                 {
                     "remote_id": sent.message_id,
@@ -194,6 +196,7 @@ def create_channel(platform: Platform, job: Job) -> Result:
     if job.interrupted and (found := platform.find_created(new)):
         outcomes = _add(platform, found.id, new.people, moderator=False)
     else:
+        job.interrupted = False  # it was not created
         found, outcomes = platform.create_channel(new)
     return {"channel": _channel(found), "people": _outcomes(outcomes)}
 

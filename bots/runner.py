@@ -181,16 +181,16 @@ class _Batch:
             self._failed(job, refused)
 
     def _failed(self, job: Job, error: PlatformError | Misconfigured) -> None:
-        match error:
-            case RateLimited() | Unavailable():
-                self._wait(job, error, running=job.interrupted)
-            case CredentialsRefused():
-                _end(job, WorkState.FAILED, error)
-                states.refuse(self.bot, error)
-                # What is left in the lane connects anew, or not at all.
-                self.claim.rest_until(timezone.now())
-            case _:
-                _end(job, WorkState.FAILED, error)
+        if isinstance(error, RateLimited | Unavailable):
+            self._wait(job, error, running=job.interrupted)
+            return
+        # What may be on the platform must not be called failed: a retry would send it twice.
+        doubtful = job.interrupted and job.kind in records.ONCE
+        _end(job, WorkState.UNCERTAIN if doubtful else WorkState.FAILED, error)
+        if isinstance(error, CredentialsRefused):
+            states.refuse(self.bot, error)
+            # What is left in the lane connects anew, or not at all.
+            self.claim.rest_until(timezone.now())
 
     def _wait(self, job: Job, error: PlatformError, *, running: bool) -> None:
         """Back in line. A job whose outcome is unknown stays running: it is settled first."""

@@ -26,6 +26,7 @@ from bots.tests.builders import (
 from spaces.models import LocalMessage
 from spaces.platforms.errors import (
     CredentialsRefused,
+    Forbidden,
     OutcomeUnknown,
     RateLimited,
     Rejected,
@@ -167,6 +168,29 @@ def test_a_send_without_an_answer_that_never_arrived_is_sent(bot, channel):
     job.refresh_from_db()
     assert job.state == WorkState.SUCCEEDED
     assert posted(channel) == ["once"]
+
+
+@pytest.mark.parametrize("refusal", [Forbidden("thrown out"), CredentialsRefused("revoked")])
+def test_a_send_that_may_have_arrived_is_never_called_failed(bot, channel, refusal):
+    faulty.script(faulty.after(OutcomeUnknown("silence")))
+    faulty.script(faulty.before(refusal), operation="find_sent")
+    job = make_job(bot, channel, "perhaps")
+
+    run_lanes()
+
+    job.refresh_from_db()
+    assert (job.state, job.error_code) == (WorkState.UNCERTAIN, refusal.code)
+    assert posted(channel) == ["perhaps"]
+
+
+def test_a_send_that_did_not_arrive_and_is_refused_then_is_failed(bot, channel):
+    faulty.script(faulty.before(OutcomeUnknown("cut")), faulty.before(Rejected("too late")))
+    job = make_job(bot, channel, "never")
+
+    run_lanes()
+
+    job.refresh_from_db()
+    assert (job.state, job.error_code) == (WorkState.FAILED, "rejected")
 
 
 def test_an_open_outcome_is_settled_later_when_the_platform_cannot_be_asked_now(bot, channel):
