@@ -4,8 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+CLIENTS := .venv-clients
+CLIENTS_READY := $(CLIENTS)/.installed
+JAVASCRIPT := spaces/tests/clients/javascript
+JAVASCRIPT_READY := $(JAVASCRIPT)/node_modules/.installed
 
-.PHONY: help run test lint types check bench test-services test-browser ci clean
+.PHONY: help run test lint types check bench test-services test-browser test-clients ci clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -33,16 +37,19 @@ bench: $(READY) ## measure, into benchmarks/results.json
 	$(BIN)/python -m benchmarks
 
 test-services: $(READY) ## the suite on a PostgreSQL and a Redis of its own
-	$(BIN)/python -m botadmin.testing.services -- $(BIN)/python -m pytest -n 4 -m "not browser"
+	$(BIN)/python -m botadmin.testing.services -- $(BIN)/python -m pytest -n 4 -m "not browser and not clients"
 
 test-browser: $(READY) ## the admin in Chromium
 	$(BIN)/python -m pytest -m browser
+
+test-clients: $(READY) $(CLIENTS_READY) $(JAVASCRIPT_READY) ## clients of others on simulated servers
+	$(BIN)/python -m pytest -n 4 -m clients spaces/tests/clients
 
 ci: ## all of it, as in .ci/run
 	.ci/run
 
 clean: ## remove what make made (not var/, which holds your data)
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS) $(JAVASCRIPT)/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements.txt
@@ -54,3 +61,17 @@ $(READY): requirements.txt
 	@echo "Installing what requirements.txt names, once."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
+
+$(CLIENTS_READY): requirements-clients.txt
+	@test -x $(CLIENTS)/bin/python || $(PYTHON) -m venv $(CLIENTS)
+	@echo "Installing what requirements-clients.txt names, once."
+	@$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-clients.txt
+	@touch $@
+
+$(JAVASCRIPT_READY): $(JAVASCRIPT)/package.json $(JAVASCRIPT)/package-lock.json
+	@if command -v npm >/dev/null; then \
+	  echo "Installing the JavaScript client, once."; \
+	  npm ci --silent --prefix $(JAVASCRIPT) && touch $@; \
+	else \
+	  echo "npm is not installed: without it the JavaScript client is left out."; \
+	fi

@@ -29,6 +29,8 @@ BOTADMIN_PORT = env.integer("BOTADMIN_PORT", 8000, least=1, most=65535)  # TCP p
 BOTADMIN_DATA_DIR = private_folder(env.folder("BOTADMIN_DATA_DIR", BASE_DIR / "var"))
 # Where `file:` references in credentials may point to.
 BOTADMIN_SECRETS_DIR = env.folder("BOTADMIN_SECRETS_DIR", BOTADMIN_DATA_DIR / "secrets")
+# Name, in that folder, of the file that `netrc:` references read.
+BOTADMIN_NETRC = env.text("BOTADMIN_NETRC", "netrc")
 KEYS_DIR = BOTADMIN_DATA_DIR / "keys"
 
 # First start

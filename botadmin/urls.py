@@ -1,11 +1,14 @@
-"""Where the doors are: the admin, and the REST API."""
+"""Where the doors are: the admin, the REST API, and one for platforms that call us."""
 
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from bots.api.hooks import hook
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("api/v1/", include("bots.api.urls")),
+    path("hooks/<slug:slug>/", hook, name="hook"),
 ]

@@ -8,20 +8,24 @@ written by `bots.records`; only sync, in `bots.syncing`, writes what it reads as
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from bots import files
 from bots.models import Job, JobKind
 from bots.scrub import scrub
+from spaces.platforms import trace
 from spaces.platforms.contract import Ability, Platform
 from spaces.platforms.errors import NotFound, OutcomeUnknown, Rejected
 from spaces.platforms.messages import (
     Card,
+    ChannelChange,
     ChannelInfo,
     ChannelKind,
+    CustomRequest,
     File,
     NewChannel,
     Outgoing,
@@ -36,6 +40,9 @@ Result = dict[str, Any]
 Action = Callable[[Platform, Job], Result]
 _actions: dict[str, Action] = {}
 
+SAFE_METHODS = frozenset({"GET", "HEAD"})  # of requests that change nothing
+LONGEST_ANSWER = 256 * 1024  # characters of JSON that are kept of the answer to a custom request
+
 
 def action(kind: JobKind) -> Callable[[Action], Action]:
     def register(function: Action) -> Action:
@@ -48,6 +55,21 @@ def action(kind: JobKind) -> Callable[[Action], Action]:
 def perform(platform: Platform, job: Job) -> Result:
     """Do what the job asks. Raises what the platform raises."""
     return _actions[job.kind](platform, job)
+
+
+def can_settle(platform: Platform, job: Job) -> bool:
+    """Whether doing the job once more, marked as interrupted, finds out what became of it."""
+    if job.kind == JobKind.POST:
+        # What is shown to one person leaves nothing behind that could be found.
+        return Ability.FIND_SENT in platform.abilities and not job.payload.get("only_for")
+    return repeatable(job)
+
+
+def repeatable(job: Job) -> bool:
+    """Whether the job does nothing else when it is done twice, on every platform."""
+    if job.kind == JobKind.CUSTOM_REQUEST:
+        return job.payload["method"] in SAFE_METHODS
+    return True
 
 
 # Messages ---------------------------------------------------------------------------------------
@@ -64,7 +86,7 @@ def post(platform: Platform, job: Job) -> Result:
         parts = compose(platform, job, files.outgoing(job, stack))
         job.result["parts"] = len(parts)
         for part in parts[len(done) :]:
-            sent = _find(platform, part) if job.interrupted else None
+            sent = _find(platform, job, part) if job.interrupted else None
             if sent is None:
                 job.interrupted = False  # parts go in order: from here on nothing was sent
                 sent = platform.post_message(part)
@@ -106,6 +128,7 @@ def compose(platform: Platform, job: Job, attached: Sequence[File]) -> list[Outg
         channel=payload.get("channel", ""),
         person=PersonRef(**payload["person"]) if payload.get("person") else None,
         thread=payload.get("thread", ""),
+        only_for=PersonRef(**payload["only_for"]) if payload.get("only_for") else None,
         not_before=job.started_at or job.created_at,
     )
     messages = [replace(base, text=piece) for piece in pieces]
@@ -120,8 +143,8 @@ def card_from(payload: dict[str, Any] | None) -> Card | None:
     return Card(**{**payload, "fields": tuple((k, v) for k, v in payload.get("fields", ()))})
 
 
-def _find(platform: Platform, part: Outgoing) -> Sent | None:
-    if Ability.FIND_SENT not in platform.abilities:
+def _find(platform: Platform, job: Job, part: Outgoing) -> Sent | None:
+    if not can_settle(platform, job):
         raise OutcomeUnknown("The process sending it ended before it learned the outcome.")
     return platform.find_sent(part)
 
@@ -160,6 +183,18 @@ def unreact(platform: Platform, job: Job) -> Result:
     return {}
 
 
+@action(JobKind.PIN)
+def pin(platform: Platform, job: Job) -> Result:
+    platform.pin_message(job.payload["channel"], job.payload["message"])
+    return {}
+
+
+@action(JobKind.UNPIN)
+def unpin(platform: Platform, job: Job) -> Result:
+    platform.unpin_message(job.payload["channel"], job.payload["message"])
+    return {}
+
+
 @action(JobKind.MARK_READ)
 def mark_read(platform: Platform, job: Job) -> Result:
     if not job.bot.read_receipts:
@@ -191,6 +226,7 @@ def create_channel(platform: Platform, job: Job) -> Result:
         name=job.payload.get("name", ""),
         title=job.payload.get("title", ""),
         topic=job.payload.get("topic", ""),
+        purpose=job.payload.get("purpose", ""),
         people=_people(job),
     )
     if job.interrupted and (found := platform.find_created(new)):
@@ -203,10 +239,10 @@ def create_channel(platform: Platform, job: Job) -> Result:
 
 @action(JobKind.UPDATE_CHANNEL)
 def update_channel(platform: Platform, job: Job) -> Result:
-    payload = job.payload
-    info = platform.update_channel(
-        payload["channel"], title=payload.get("title"), topic=payload.get("topic")
-    )
+    wanted = {f.name: job.payload[f.name] for f in fields(ChannelChange) if f.name in job.payload}
+    if "kind" in wanted:
+        wanted["kind"] = ChannelKind(wanted["kind"])
+    info = platform.update_channel(job.payload["channel"], ChannelChange(**wanted))
     return {"channel": _channel(info)}
 
 
@@ -214,6 +250,12 @@ def update_channel(platform: Platform, job: Job) -> Result:
 def archive_channel(platform: Platform, job: Job) -> Result:
     platform.archive_channel(job.payload["channel"])
     return {}
+
+
+@action(JobKind.RESTORE_CHANNEL)
+def restore_channel(platform: Platform, job: Job) -> Result:
+    channel_id = job.payload.get("channel") or _channel_id(platform, job.payload["name"])
+    return {"channel": _channel(platform.restore_channel(channel_id))}
 
 
 @action(JobKind.JOIN_CHANNEL)
@@ -307,3 +349,36 @@ def _outcomes(outcomes: Sequence[PersonOutcome]) -> list[dict[str, Any]]:
 
 def _channel(info: ChannelInfo) -> dict[str, Any]:
     return {key: value for key, value in asdict(info).items() if key != "peer"}
+
+
+# Whatever else there is -------------------------------------------------------------------------
+
+
+@action(JobKind.CUSTOM_REQUEST)
+def custom_request(platform: Platform, job: Job) -> Result:
+    """Status and body, also of a refusal, which fails the job. Neither holds a secret: not those
+    we know, and nothing that is called like one, say a token that was made just now."""
+    if job.interrupted and not can_settle(platform, job):
+        raise OutcomeUnknown("The process making this request ended before it learned the outcome.")
+    payload = job.payload
+    response = platform.custom_request(
+        CustomRequest(
+            method=payload["method"],
+            path=payload["path"],
+            query=payload.get("query", {}),
+            body=payload.get("body"),
+        )
+    )
+    job.result = {"status": response.status, "body": None}
+    body = scrub(trace.redact(response.body, longest=LONGEST_ANSWER))
+    if len(json.dumps(body)) <= LONGEST_ANSWER:
+        job.result["body"] = body
+    else:
+        job.result["left_out"] = f"The body has more than {LONGEST_ANSWER} characters."
+    if response.status >= 400:
+        raise Rejected(
+            f"The platform answered with status {response.status}.",
+            code="platform_refused",
+            next_step="See the body of its answer in the result.",
+        )
+    return job.result

@@ -28,13 +28,24 @@ def insert(rows: Sequence[Model]) -> None:
                 row.pk = pk
 
 
-def upsert(rows: Sequence[Model], *, unique: Sequence[str], update: Sequence[str]) -> None:
-    """Store new rows of one model; where the `unique` columns are taken, `update` the old row.
+def upsert(
+    rows: Sequence[Model],
+    *,
+    unique: Sequence[str],
+    update: Sequence[str],
+    fill: Sequence[str] = (),
+) -> None:
+    """Store new rows of one model; where the `unique` columns are taken, `update` the old row, and
+    `fill` what is null in it.
 
     The rows get no primary keys.
     """
-    changes = ", ".join(f"{column} = EXCLUDED.{column}" for column in update)
-    action = f"ON CONFLICT ({', '.join(unique)}) DO UPDATE SET {changes}"
+    if not rows:
+        return
+    table = rows[0]._meta.db_table
+    changes = [f"{column} = EXCLUDED.{column}" for column in update]
+    changes += [f"{column} = COALESCE({table}.{column}, EXCLUDED.{column})" for column in fill]
+    action = f"ON CONFLICT ({', '.join(unique)}) DO UPDATE SET {', '.join(changes)}"
     for chunk in _chunks(rows):
         with connection.cursor() as cursor:
             cursor.execute(f"{_insert_into(chunk)} {action}", _flat(chunk))

@@ -21,6 +21,7 @@ from weakref import WeakSet
 
 from bots import closing
 from bots.connections import states
+from bots.memory import StoredMemory
 from bots.models import Bot, Credential
 from bots.secrets import decrypt, resolve
 from spaces import sync
@@ -76,6 +77,7 @@ def account(bot: Bot) -> Account:
         options=options(bot),
         credentials=credentials,
         read_receipts=bot.read_receipts,
+        memory=StoredMemory(bot),
     )
 
 

@@ -12,7 +12,12 @@ A bot runs the handlers that are enabled for it. Each event meets each of them o
 channel. One that fails is tried again, then left failed with its traceback for operators; it holds
 up only its own later turns in that channel. A handler may run twice when a worker dies in the
 middle, yet what it asked botadmin to send is sent once: a repeated call of `reply` or `send` in
-the same turn is recognised. The bot's own doings are not shown to its handlers.
+the same turn is recognised. The bot's own doings are not shown to its handlers, nor are messages
+that the platform wrote and not somebody.
+
+Where the platform called and waits for an answer, `answer` gives it one. The answer is stored as a
+job that is due when the waiting ends, and the waiting request takes it by ending that job: so one
+of the two says it and never both, whoever dies in between.
 """
 
 from __future__ import annotations
@@ -21,21 +26,22 @@ import logging
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
 from django.db import transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
-from bots import backoff, idempotency, jobs, lanes, targets
+from bots import backoff, clients, idempotency, jobs, lanes, targets
 from bots.lanes import Claim
 from bots.models import Bot, Event, HandlerRun, Job, JobKind, LaneKind, WorkState
 from bots.refusals import Conflict, Missing
 from bots.scrub import scrub
 from spaces.models import Channel
-from spaces.platforms.messages import Card, Incoming, Kind
+from spaces.platforms.messages import Card, Incoming, Kind, PersonRef
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +49,11 @@ TRIES = 5
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 60.0
 LONGEST_RUN_SECONDS = 60.0  # the lease is made to outlive a handler by this much
+# How many lanes the turns of one handler of a bot are dealt out to when they need no order.
+CONCURRENT_LANES = 16
 
 Function = Callable[["Call"], object]
+Submit = Callable[[jobs.Request], Job]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +103,13 @@ class Call:
 
     @property
     def text(self) -> str:
-        """The text of the message, empty for events without one."""
-        return str(self._message.get("text", ""))
+        """The text of the message or what follows the command, empty for events without one."""
+        return str(self._message.get("text") or self.event.data.get("text", ""))
+
+    @property
+    def command(self) -> str:
+        """The command with its slash, empty for other events."""
+        return str(self.event.data.get("command", ""))
 
     @property
     def person(self) -> dict[str, Any]:
@@ -110,20 +124,30 @@ class Call:
     def _message(self) -> dict[str, Any]:
         return dict(self.event.data.get("message") or {})
 
+    @property
+    def _thread(self) -> str:
+        return str(self._message.get("thread") or self.event.data.get("thread", ""))
+
+    def answer(self, text: str = "", *, card: Card | None = None) -> Job:
+        """Answer at once, in the response to the platform's call, where it waits for one; else, and
+        when it is too late for that, as `reply`."""
+        return self._reply(text, card, self._offer)
+
+    def answer_privately(self, text: str = "", *, card: Card | None = None) -> Job:
+        """As `answer`, but so that only who asked can see it; else as `reply_privately`."""
+        person = targets.person(self.bot, str(self.person["id"]))
+        return self._post(text, card, person=person, submit=self._offer)
+
     def reply(self, text: str = "", *, card: Card | None = None) -> Job:
         """Answer where the event happened, in the thread if it is in one."""
-        if self.channel is None:
-            raise ValueError(f"{self.event.kind} happened in no channel")
-        return self._post(
-            text, card, channel=self.channel, thread=str(self._message.get("thread", ""))
-        )
+        return self._reply(text, card, self._submit)
 
     def reply_in_thread(self, text: str = "", *, card: Card | None = None) -> Job:
         """Answer in the thread of the message, which begins with it unless it is in one."""
         if self.channel is None or not self._message:
             raise ValueError(f"{self.event.kind} tells of no message")
         thread = self._message.get("thread") or self._message["remote_id"]
-        return self._post(text, card, channel=self.channel, thread=str(thread))
+        return self._post(text, card, channel=self.channel, thread=str(thread), submit=self._submit)
 
     def reply_privately(self, text: str = "", *, card: Card | None = None) -> Job:
         """Answer directly to who did it."""
@@ -139,8 +163,15 @@ class Call:
         if bool(channel) == bool(person):
             raise ValueError("send needs either a channel or a person")
         if channel:
-            return self._post(text, card, channel=targets.channel(self.bot, channel))
-        return self._post(text, card, person=person)
+            found = targets.channel(self.bot, channel)
+            return self._post(text, card, channel=found, submit=self._submit)
+        ref = targets.person(self.bot, person)
+        return self._post(text, card, person=ref, submit=self._submit)
+
+    def _reply(self, text: str, card: Card | None, submit: Submit) -> Job:
+        if self.channel is None:
+            raise ValueError(f"{self.event.kind} happened in no channel")
+        return self._post(text, card, channel=self.channel, thread=self._thread, submit=submit)
 
     def _post(
         self,
@@ -148,14 +179,15 @@ class Call:
         card: Card | None,
         *,
         channel: Channel | None = None,
-        person: str = "",
+        person: PersonRef | None = None,
         thread: str = "",
+        submit: Submit,
     ) -> Job:
         payload = {"text": text, "card": asdict(card) if card else None, "thread": thread}
         request = jobs.Request(
             kind=JobKind.POST,
             channel=channel,
-            person=None if channel else targets.person(self.bot, person),
+            person=person,
             payload={name: value for name, value in payload.items() if value},
         )
         self._sends += 1
@@ -164,33 +196,51 @@ class Call:
         once = idempotency.Once(
             scope=idempotency.scope_of_run(self._run), key=str(self._sends), fingerprint=""
         )
-        job_id, _ = idempotency.perform(
-            once,
-            lambda: jobs.submit(self.bot, request, requested_by=f"handler {self._run.handler}").pk,
-        )
+        job_id, _ = idempotency.perform(once, lambda: submit(request).pk)
         return Job.objects.get(pk=job_id)
+
+    def _submit(self, request: jobs.Request) -> Job:
+        return jobs.submit(self.bot, request, requested_by=f"handler {self._run.handler}")
+
+    def _offer(self, request: jobs.Request) -> Job:
+        """Submit a job that leaves a waiting request the time to take it, if there is one; each
+        turn has one answer. Runs in the transaction that stores the job."""
+        waiting = HandlerRun.objects.filter(pk=self._run.pk, answer=None, answer_until__gt=Now())
+        until = waiting.select_for_update().values_list("answer_until", flat=True).first()
+        if until is None:
+            return self._submit(request)
+        job = self._submit(replace(request, not_before=until))
+        HandlerRun.objects.filter(pk=self._run.pk).update(answer=job)
+        return job
 
 
 # Queueing ---------------------------------------------------------------------------------------
 
 
-def queue(stored: Iterable[tuple[Event, Incoming]]) -> None:
-    """Give the enabled handlers of each bot their turns; in the transaction that stores events."""
+def queue(stored: Iterable[tuple[Event, Incoming]], answer_seconds: float = 0) -> None:
+    """Give the enabled handlers of each bot their turns; in the transaction that stores events.
+
+    For so many seconds from now somebody waits for their answers.
+    """
     interesting = {kind for handler in _handlers.values() for kind in handler.kinds}
     by_bot: dict[int, list[Event]] = defaultdict(list)
     for event, incoming in stored:
-        if incoming.kind in interesting and not incoming.own:
+        if incoming.kind in interesting and not incoming.own and not incoming.system:
             by_bot[event.bot_id].append(event)
     if not by_bot:
         return
     channels = Channel.objects.in_bulk(
         {event.channel_id for events in by_bot.values() for event in events if event.channel_id}
     )
-    for bot in Bot.objects.filter(pk__in=by_bot).exclude(handlers=[]).order_by("pk"):
+    until = Now() + timedelta(seconds=answer_seconds) if answer_seconds else None
+    bots = Bot.objects.filter(pk__in=by_bot).exclude(handlers=[]).select_related("space")
+    for bot in bots.order_by("pk"):
+        ordered = clients.options(bot)["event_handling"] == "in_order"
         entries = [
             lanes.Entry(
-                key=f"{handler.name} {_place(channels, event)}"[:300],
-                work=HandlerRun(bot=bot, event=event, handler=handler.name),
+                key=f"{handler.name} {_place(channels, event) if ordered else _any(event)}"[:300],
+                work=HandlerRun(bot=bot, event=event, handler=handler.name, answer_until=until),
+                ordered=ordered,
             )
             for event in by_bot[bot.pk]
             for handler in _enabled(bot)
@@ -208,6 +258,10 @@ def _place(channels: dict[int, Channel], event: Event) -> str:
     if event.channel_id in channels:
         return f"channel:{channels[event.channel_id].remote_id}"
     return "bot"
+
+
+def _any(event: Event) -> str:
+    return f"any:{event.pk % CONCURRENT_LANES}"
 
 
 def retry(run: HandlerRun) -> None:
@@ -276,7 +330,8 @@ def _failed(claim: Claim, run: HandlerRun, error: Exception) -> None:
     )
     not_before = timezone.now() + timedelta(seconds=seconds)
     _write(claim, run, WorkState.QUEUED, not_before=not_before, **told)
-    claim.rest_until(not_before)
+    if claim.lane.ordered:
+        claim.rest_until(not_before)
 
 
 def _write(claim: Claim, run: HandlerRun, state: WorkState, **changes: Any) -> None:

@@ -7,35 +7,33 @@ fencing number: what a holder brings that lost its lease is left out, and it is 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import queue
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from operator import attrgetter
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from bots import bulk, handlers
+from bots import bulk, handlers, memberships, reactions
+from bots.keys import dedupe_key, remote_id
 from bots.models import Bot, Connection, Direction, Event, Message
 from bots.scrub import clean
 from spaces import sync
-from spaces.models import Channel
 from spaces.platforms.messages import (
     ChannelInfo,
-    ChannelKind,
     Cursor,
     Incoming,
     Kind,
-    ParticipantInfo,
+    MessageReactions,
     PersonInfo,
 )
-from spaces.storable import storable
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +41,6 @@ BATCH = 200  # incoming values per transaction
 BATCH_SECONDS = 0.02  # the first of a batch waits no longer than this for the others
 QUEUED = 2_000  # pieces that may wait; then reading stops until there is room
 RETRY_SECONDS = 1.0  # a database that is away is asked again this often
-KEY_LENGTH = 255
 
 
 class InboxEnded(Exception):
@@ -52,15 +49,23 @@ class InboxEnded(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Received:
-    """What one connection brought in one go. `cursor` is where reading goes on after it."""
+    """What one connection brought in one go. `cursor` is where reading goes on after it.
+
+    `reactions` are those that messages have after all of `incoming` happened.
+    """
 
     connection_id: int
     bot_id: int
     space_id: int
-    fence: int
+    fence: int | None  # None: nobody who holds the connection brought it, the platform called
     incoming: Sequence[Incoming] = ()
+    reactions: Sequence[MessageReactions] = ()
     cursor: Cursor = field(default_factory=dict)
     catch_up: bool = False
+
+    @property
+    def size(self) -> int:
+        return len(self.incoming) + len(self.reactions)
 
 
 class Inbox:
@@ -117,7 +122,7 @@ class Inbox:
 
     def _gather(self, first: Received) -> tuple[list[Received], threading.Event | None]:
         """What is queued, up to a batch, and the mark that ended it, if one did."""
-        batch, size = [first], len(first.incoming)
+        batch, size = [first], first.size
         until = time.monotonic() + BATCH_SECONDS
         while size < BATCH:
             try:
@@ -127,7 +132,7 @@ class Inbox:
             if isinstance(item, threading.Event):
                 return batch, item
             batch.append(item)
-            size += len(item.incoming)
+            size += item.size
         return batch, None
 
     def _store(self, batch: Sequence[Received]) -> None:
@@ -142,7 +147,7 @@ def store_patiently(batch: Sequence[Received]) -> set[tuple[int, int]]:
         try:
             return receive(batch)
         except (OperationalError, InterfaceError) as error:
-            if _is_deadlock(error):
+            if is_deadlock(error):
                 log.warning("a deadlock: stored again at once")
                 continue
             log.exception("the database is away; %s batches wait", len(batch))
@@ -150,14 +155,14 @@ def store_patiently(batch: Sequence[Received]) -> set[tuple[int, int]]:
             time.sleep(RETRY_SECONDS)
         except Exception as error:
             # Whatever a platform handed over: the thread that stores for all must survive it.
-            if len(batch) == 1 and len(batch[0].incoming) <= 1:
+            if len(batch) == 1 and batch[0].size <= 1:
                 log.exception("connection %s: cannot be stored", batch[0].connection_id)
             batch = _smaller(batch, error)
         if len(batch) > 1:
             return set().union(*(store_patiently([received]) for received in batch))
 
 
-def _is_deadlock(error: Exception) -> bool:
+def is_deadlock(error: Exception) -> bool:
     """Whether PostgreSQL chose us to end one. Whoever else was part of it has what it needs."""
     return getattr(error.__cause__, "sqlstate", None) == "40P01"
 
@@ -167,6 +172,8 @@ def _smaller(batch: Sequence[Received], error: Exception) -> list[Received]:
     if len(batch) > 1:
         return list(batch)
     (received,) = batch
+    if received.reactions:
+        return _without_reactions(received, error)
     match received.incoming:
         case [_] if received.cursor:
             return [replace(received, cursor={}), replace(received, incoming=[])]
@@ -177,6 +184,16 @@ def _smaller(batch: Sequence[Received], error: Exception) -> list[Received]:
     *early, last = received.incoming
     parts = [replace(received, incoming=[incoming], cursor={}) for incoming in early]
     return [*parts, replace(received, incoming=[last])]
+
+
+def _without_reactions(received: Received, error: Exception) -> list[Received]:
+    """Its reactions after the rest of it, one message at a time; or a gap instead of the one."""
+    if received.size == 1:
+        return [replace(received, reactions=(), incoming=[_gap(received, error)])]
+    first = replace(received, reactions=(), cursor={})
+    parts = [replace(received, incoming=(), reactions=[one]) for one in received.reactions]
+    parts[:-1] = [replace(part, cursor={}) for part in parts[:-1]]
+    return [first, *parts]
 
 
 def _gap(received: Received, error: Exception) -> Incoming:
@@ -198,18 +215,48 @@ def receive(batch: Sequence[Received]) -> set[tuple[int, int]]:
     with transaction.atomic():
         held = _held(batch)
         kept = [r for r in batch if held.get(r.connection_id) == r.fence]
-        stored = _store_events(kept)
-        _move_cursors(kept)
-        _queue_handlers(stored)
-    return {(r.connection_id, r.fence) for r in batch if held.get(r.connection_id) != r.fence}
+        _queue_handlers(_keep(kept))
+    return {
+        (r.connection_id, r.fence)
+        for r in batch
+        if r.fence is not None and held.get(r.connection_id) != r.fence
+    }
 
 
-def _queue_handlers(stored: Sequence[tuple[Event, Incoming]]) -> None:
+def receive_call(
+    bot: Bot, incoming: Sequence[Incoming], *, answer_seconds: float = 0
+) -> list[Event]:
+    """Store what a platform told that called by itself, whoever holds the bot's connection; its
+    handlers may answer within `answer_seconds`. Returns the events that are new.
+
+    Raises what the database raises; nothing is stored then.
+    """
+    received = Received(
+        connection_id=bot.connection.pk,
+        bot_id=bot.pk,
+        space_id=bot.space_id,
+        fence=None,
+        incoming=incoming,
+    )
+    with transaction.atomic():
+        _held([received])  # one writer per connection, here too
+        stored = _keep([received])
+        _queue_handlers(stored, answer_seconds)
+    return [event for event, _ in stored]
+
+
+def _keep(batch: Sequence[Received]) -> list[tuple[Event, Incoming]]:
+    stored = _store_events(batch)
+    _move_cursors(batch)
+    return stored
+
+
+def _queue_handlers(stored: Sequence[tuple[Event, Incoming]], answer_seconds: float = 0) -> None:
     """In the same transaction, so that no crash parts an event from its turns. Where turns cannot
     be given, the event stays all the same: one without a turn is better than one that is lost."""
     try:
         with transaction.atomic():
-            handlers.queue(stored)
+            handlers.queue(stored, answer_seconds)
     except (OperationalError, InterfaceError):
         raise
     except Exception:
@@ -217,7 +264,7 @@ def _queue_handlers(stored: Sequence[tuple[Event, Incoming]]) -> None:
             log.exception("event %s: no handler gets a turn", stored[0][0].pk)
             return
         for one in stored:
-            _queue_handlers([one])
+            _queue_handlers([one], answer_seconds)
 
 
 def _held(batch: Sequence[Received]) -> dict[int, int]:
@@ -227,24 +274,26 @@ def _held(batch: Sequence[Received]) -> dict[int, int]:
 
 
 @dataclass(slots=True)
-class _Found:
+class Found:
     """One incoming value that is new, with the ids of what it speaks of."""
 
     received: Received
     incoming: Incoming
     channel_id: int | None
     person_id: int | None
+    peer_id: int | None  # the other one of a direct channel
 
 
 def _store_events(batch: Sequence[Received]) -> list[tuple[Event, Incoming]]:
-    new = _unknown(batch)
+    new, ledger = reactions.settle(batch, _unknown(batch))
     if not new:
+        ledger.store()
         return []
     found = _resolve(new)
     events = [_event(f) for f in found]
     bulk.insert(events)
-    _keep_channels_and_people(found)
-    _keep_messages(found)
+    memberships.keep(found)
+    _keep_messages(found, ledger)
     return [(event, f.incoming) for event, f in zip(events, found, strict=True)]
 
 
@@ -253,7 +302,10 @@ def _unknown(batch: Sequence[Received]) -> list[tuple[Received, Incoming]]:
     candidates: dict[tuple[int, str], tuple[Received, Incoming]] = {}
     for received in batch:
         for incoming in received.incoming:
-            candidates.setdefault((received.bot_id, _key(incoming)), (received, incoming))
+            key = (received.bot_id, dedupe_key(incoming.id))
+            candidates.setdefault(key, (received, incoming))
+    if not candidates:
+        return []
     known = Event.objects.filter(
         bot_id__in={bot_id for bot_id, _ in candidates},
         dedupe_key__in={key for _, key in candidates},
@@ -263,12 +315,12 @@ def _unknown(batch: Sequence[Received]) -> list[tuple[Received, Incoming]]:
     return list(candidates.values())
 
 
-def _resolve(new: Sequence[tuple[Received, Incoming]]) -> list[_Found]:
+def _resolve(new: Sequence[tuple[Received, Incoming]]) -> list[Found]:
     """Write down the people and channels that are spoken of, and find their ids."""
     people: dict[int, dict[str, PersonInfo]] = defaultdict(dict)
     channels: dict[int, dict[str, ChannelInfo]] = defaultdict(dict)
     for received, incoming in new:
-        for person in filter(None, (incoming.person, *incoming.people)):
+        for person in filter(None, (incoming.person, _peer(incoming), *incoming.people)):
             people[received.space_id][person.id] = person
         if incoming.channel:
             channels[received.space_id][incoming.channel.id] = incoming.channel
@@ -276,50 +328,29 @@ def _resolve(new: Sequence[tuple[Received, Incoming]]) -> list[_Found]:
         space: sync.people(space, infos.values()) for space, infos in sorted(people.items())
     }
     channel_ids = {space: sync.channels(space, i.values()) for space, i in sorted(channels.items())}
-    _add_named_channels(new, channel_ids)
+    memberships.name_channels(new, channel_ids)
     return [
-        _Found(
+        Found(
             received,
             incoming,
-            channel_ids.get(received.space_id, {}).get(_channel_of(incoming)),
+            channel_ids.get(received.space_id, {}).get(memberships.channel_of(incoming)),
             person_ids[received.space_id][incoming.person.id] if incoming.person else None,
+            person_ids[received.space_id][peer.id] if (peer := _peer(incoming)) else None,
         )
         for received, incoming in new
     ]
 
 
-def _channel_of(incoming: Incoming) -> str:
-    return incoming.channel.id if incoming.channel else incoming.channel_id
+def _peer(incoming: Incoming) -> PersonInfo | None:
+    return incoming.peer or (incoming.channel.peer if incoming.channel else None)
 
 
-def _add_named_channels(
-    new: Sequence[tuple[Received, Incoming]], channel_ids: dict[int, dict[str, int]]
-) -> None:
-    """Find channels that were only named by id; what nobody described yet is taken for private."""
-    named: dict[int, set[str]] = defaultdict(set)
-    for received, incoming in new:
-        remote_id = _channel_of(incoming)
-        if remote_id and remote_id not in channel_ids.get(received.space_id, {}):
-            named[received.space_id].add(remote_id)
-    for space_id, remote_ids in sorted(named.items()):
-        channel_ids.setdefault(space_id, {}).update(
-            sync.named_channels(space_id, remote_ids, kind=ChannelKind.PRIVATE)
-        )
-
-
-def _key(incoming: Incoming) -> str:
-    key = storable(incoming.id)
-    if len(key) <= KEY_LENGTH:
-        return key
-    return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
-
-
-def _event(found: _Found) -> Event:
+def _event(found: Found) -> Event:
     incoming = found.incoming
     return Event(
         bot_id=found.received.bot_id,
         kind=incoming.kind.value,
-        dedupe_key=_key(incoming),
+        dedupe_key=dedupe_key(incoming.id),
         channel_id=found.channel_id,
         occurred_at=incoming.occurred_at,
         catch_up=found.received.catch_up,
@@ -332,7 +363,7 @@ def describe(incoming: Incoming) -> dict[str, Any]:
     """An incoming value as the `data` of its event: what is filled, and nothing else."""
     data: dict[str, Any] = {}
     if incoming.person:
-        data["person"] = asdict(incoming.person)
+        data["person"] = _person(incoming.person)
     if incoming.message_id:
         data["message"] = {"remote_id": incoming.message_id}
         if incoming.kind in (Kind.MESSAGE_POSTED, Kind.MESSAGE_EDITED):
@@ -342,10 +373,17 @@ def describe(incoming: Incoming) -> dict[str, Any]:
                 "files": [asdict(file) for file in incoming.files],
                 "thread": incoming.thread,
             }
+        if incoming.reactions:
+            given = [{"person": _person(r.person), "name": r.name} for r in incoming.reactions]
+            data["message"]["reactions"] = given
+        if incoming.system:
+            data["message"]["system"] = True
+    if incoming.kind == Kind.COMMAND_INVOKED:
+        data |= {"command": incoming.command, "text": incoming.text, "thread": incoming.thread}
     if incoming.reaction:
         data["reaction"] = incoming.reaction
     if incoming.people:
-        data["people"] = [asdict(person) for person in incoming.people]
+        data["people"] = [_person(person) for person in incoming.people]
     if incoming.channel and incoming.kind.value.startswith("channel."):
         data["channel"] = asdict(incoming.channel)
     if incoming.presence:
@@ -359,16 +397,27 @@ def describe(incoming: Incoming) -> dict[str, Any]:
     return clean(data)
 
 
-# Messages, channels and people ------------------------------------------------------------------
+PERSON_FIELDS = tuple(f.name for f in fields(PersonInfo))
+_person_values = attrgetter(*PERSON_FIELDS)
 
 
-def _keep_messages(found: Sequence[_Found]) -> None:
-    rows = [
-        message_from(f.incoming, f.received.bot_id, f.channel_id, f.person_id)
-        for f in found
-        if f.incoming.kind == Kind.MESSAGE_POSTED and f.channel_id is not None
-    ]
+def _person(info: PersonInfo) -> dict[str, Any]:
+    # `asdict` copies deeply, which took longer than writing the row.
+    return dict(zip(PERSON_FIELDS, _person_values(info), strict=True))
+
+
+# Messages ---------------------------------------------------------------------------------------
+
+
+def _keep_messages(found: Sequence[Found], ledger: reactions.Ledger) -> None:
+    rows = []
+    for f in found:
+        if f.incoming.kind == Kind.MESSAGE_POSTED and f.channel_id is not None:
+            row = message_from(f.incoming, f.received.bot_id, f.channel_id, f.person_id)
+            row.reactions = ledger.of(f.received, f.incoming)
+            rows.append(row)
     keep_messages(rows)
+    ledger.store()
     _change_messages(found)
 
 
@@ -378,10 +427,11 @@ def keep_messages(rows: Iterable[Message]) -> None:
         list({(row.bot_id, row.remote_id): row for row in rows}.values()),
         unique=["bot_id", "remote_id"],
         update=["files"],
+        fill=["reactions"],
     )
 
 
-def _change_messages(found: Sequence[_Found]) -> None:
+def _change_messages(found: Sequence[Found]) -> None:
     changes = [f for f in found if f.incoming.kind in (Kind.MESSAGE_EDITED, Kind.MESSAGE_DELETED)]
     if not changes:
         return
@@ -389,11 +439,11 @@ def _change_messages(found: Sequence[_Found]) -> None:
         (row.bot_id, row.remote_id): row
         for row in Message.objects.filter(
             bot_id__in={f.received.bot_id for f in changes},
-            remote_id__in={_message_id(f.incoming) for f in changes},
+            remote_id__in={remote_id(f.incoming.message_id) for f in changes},
         )
     }
     for f in changes:
-        row = known.get((f.received.bot_id, _message_id(f.incoming)))
+        row = known.get((f.received.bot_id, remote_id(f.incoming.message_id)))
         if row is None:
             continue  # older than what we have read
         if f.incoming.kind == Kind.MESSAGE_EDITED:
@@ -403,58 +453,26 @@ def _change_messages(found: Sequence[_Found]) -> None:
     Message.objects.bulk_update(known.values(), ["text", "edited_at", "deleted_at"])
 
 
-def _message_id(incoming: Incoming) -> str:
-    return storable(incoming.message_id)[:KEY_LENGTH]
-
-
 def message_from(
     incoming: Incoming, bot_id: int, channel_id: int, person_id: int | None
 ) -> Message:
-    """The row for a `message.posted` value; for events and for history alike."""
+    """The row for a `message.posted` value; for events and for history alike.
+
+    Its reactions stay unknown: those that history tells of may not have been told by events yet.
+    """
+    is_out = incoming.own and not incoming.system
     return Message(
         bot_id=bot_id,
         channel_id=channel_id,
-        remote_id=_message_id(incoming),
-        direction=Direction.OUT if incoming.own else Direction.IN,
+        remote_id=remote_id(incoming.message_id),
+        direction=Direction.OUT if is_out else Direction.IN,
         sender_id=person_id,
         text=clean(incoming.text),
         card=clean(asdict(incoming.card)) if incoming.card else None,
         files=[clean(asdict(file)) for file in incoming.files],
-        thread=storable(incoming.thread)[:KEY_LENGTH],
+        thread=remote_id(incoming.thread),
         sent_at=incoming.occurred_at,
     )
-
-
-def _keep_channels_and_people(found: Sequence[_Found]) -> None:
-    _keep_direct_channels(found)
-    for f in found:
-        if f.channel_id is None:
-            continue
-        if f.incoming.kind == Kind.CHANNEL_DELETED:
-            Channel.objects.filter(pk=f.channel_id).update(archived=True)
-        elif f.incoming.kind == Kind.PARTICIPANT_JOINED:
-            at = f.incoming.occurred_at
-            people = [ParticipantInfo(person=p, joined_at=at) for p in f.incoming.people]
-            sync.joined(f.channel_id, f.received.space_id, people)
-        elif f.incoming.kind == Kind.PARTICIPANT_LEFT:
-            sync.left(f.channel_id, f.received.space_id, f.incoming.people)
-
-
-def _keep_direct_channels(found: Sequence[_Found]) -> None:
-    """Who opened a direct channel with a bot takes part in it, and so does the bot."""
-    peers = [
-        (f, f.channel_id, f.incoming.channel.peer)
-        for f in found
-        if f.channel_id and f.incoming.channel and f.incoming.channel.peer
-    ]
-    if not peers:
-        return
-    bots = Bot.objects.filter(pk__in={f.received.bot_id for f, _, _ in peers})
-    persons = dict(bots.values_list("pk", "person_id"))
-    for f, channel_id, peer in peers:
-        if (own := persons.get(f.received.bot_id)) is not None:
-            sync.take_part(channel_id, own)
-        sync.take_part(channel_id, sync.people(f.received.space_id, [peer])[peer.id])
 
 
 # Positions --------------------------------------------------------------------------------------

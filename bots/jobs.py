@@ -57,6 +57,8 @@ NEEDS: dict[JobKind, tuple[Ability | None, Permission | None]] = {
     JobKind.POST: (Ability.POST, Permission.POST),
     JobKind.EDIT: (Ability.EDIT, Permission.EDIT),
     JobKind.DELETE: (Ability.DELETE, Permission.EDIT),
+    JobKind.PIN: (Ability.PIN, Permission.REACT),
+    JobKind.UNPIN: (Ability.PIN, Permission.REACT),
     JobKind.REACT: (Ability.REACT, Permission.REACT),
     JobKind.UNREACT: (Ability.REACT, Permission.REACT),
     JobKind.MARK_READ: (Ability.MARK_READ, Permission.RECEIPTS),
@@ -65,12 +67,39 @@ NEEDS: dict[JobKind, tuple[Ability | None, Permission | None]] = {
     JobKind.CREATE_CHANNEL: (Ability.CREATE_CHANNEL, Permission.CHANNELS),
     JobKind.UPDATE_CHANNEL: (Ability.UPDATE_CHANNEL, Permission.CHANNELS),
     JobKind.ARCHIVE_CHANNEL: (Ability.ARCHIVE_CHANNEL, Permission.CHANNELS),
+    JobKind.RESTORE_CHANNEL: (Ability.RESTORE_CHANNEL, Permission.CHANNELS),
     JobKind.JOIN_CHANNEL: (Ability.JOIN_LEAVE, Permission.CHANNELS),
     JobKind.LEAVE_CHANNEL: (Ability.JOIN_LEAVE, Permission.CHANNELS),
     JobKind.ADD_PARTICIPANTS: (Ability.ADD_PARTICIPANTS, Permission.PARTICIPANTS),
     JobKind.REMOVE_PARTICIPANTS: (Ability.REMOVE_PARTICIPANTS, Permission.PARTICIPANTS),
     JobKind.SYNC: (Ability.LIST_CHANNELS, None),
+    JobKind.CUSTOM_REQUEST: (Ability.CUSTOM_REQUEST, Permission.CUSTOM),
 }
+
+# What a field of the payload needs of the platform besides, where it is not empty.
+ALSO_NEEDED: dict[JobKind, dict[str, Ability]] = {
+    JobKind.POST: {
+        "thread": Ability.THREADS,
+        "files": Ability.FILES,
+        "only_for": Ability.EPHEMERAL,
+    },
+    JobKind.CREATE_CHANNEL: {"purpose": Ability.CHANNEL_PURPOSE},
+    JobKind.ADD_PARTICIPANTS: {"moderator": Ability.MODERATORS},
+}
+# As above, for what may be made empty: naming it is enough.
+CHANGES_NEED = {
+    "purpose": Ability.CHANNEL_PURPOSE,
+    "name": Ability.RENAME_CHANNEL,
+    "kind": Ability.CONVERT_CHANNEL,
+}
+
+
+def to_restore(bot: Bot, text: str) -> Request:
+    """A request to restore the channel that `text` names; the platform looks for one that we do
+    not know. Raises `Missing` when it could be several."""
+    channel = targets.channel_to_restore(bot, text)
+    payload = {} if channel else {"name": text.strip().lstrip("#~")}
+    return Request(kind=JobKind.RESTORE_CHANNEL, channel=channel, payload=payload)
 
 
 def submit(bot: Bot, request: Request, *, requested_by: str) -> Job:
@@ -96,18 +125,20 @@ def check(bot: Bot, request: Request) -> None:
     ability, permission = NEEDS[request.kind]
     needed = {ability} if ability else set()
     payload = request.payload
-    if request.kind == JobKind.POST:
-        if request.person or (request.channel and request.channel.kind == ChannelKind.DIRECT):
-            needed.add(Ability.DIRECT)
-            permission = Permission.DIRECT
-        if payload.get("thread"):
-            needed.add(Ability.THREADS)
-        if payload.get("files"):
-            needed.add(Ability.FILES)
-    if request.kind == JobKind.ADD_PARTICIPANTS and payload.get("moderator"):
-        needed.add(Ability.MODERATORS)
+    fields = ALSO_NEEDED.get(request.kind, {})
+    needed |= {also for name, also in fields.items() if payload.get(name)}
+    if request.kind == JobKind.UPDATE_CHANNEL:
+        needed |= {also for name, also in CHANGES_NEED.items() if name in payload}
+    if request.kind == JobKind.POST and _is_direct(request):
+        needed.add(Ability.DIRECT)
+        permission = Permission.DIRECT
     if permission and permission not in bot.permissions:
         raise NotPermitted(f"{bot.slug} has no permission {permission.value!r}.")
+    check_platform(bot, needed)
+
+
+def check_platform(bot: Bot, needed: set[Ability]) -> None:
+    """Raises `NotSupported` when the bot's platform lacks one of these."""
     try:
         platform = registry.get(bot.space.platform)
     except Misconfigured as error:
@@ -115,6 +146,13 @@ def check(bot: Bot, request: Request) -> None:
     if lacking := sorted(needed - platform.abilities):
         words = ", ".join(ability.replace("_", " ") for ability in lacking)
         raise NotSupported(f"{platform.label} does not support: {words}.")
+
+
+def _is_direct(request: Request) -> bool:
+    channel = request.channel
+    return request.person is not None or (
+        channel is not None and channel.kind == ChannelKind.DIRECT
+    )
 
 
 def _entry(
@@ -194,6 +232,19 @@ def resolve_not_sent(job: Job) -> None:
     """A person saw that an uncertain job was not done: it is tried again."""
     _only_uncertain(job)
     _queue_again(job)
+
+
+def answered(job: Job) -> bool:
+    """Let the response to a webhook say what the job was to post, which ends it. False when it is
+    not queued any more: then it must not be said there."""
+    try:
+        with transaction.atomic():
+            result = {"messages": [], "answered": True}
+            _move(job, WorkState.SUCCEEDED, finished_at=timezone.now(), result=result)
+            _tell_finished(job)
+    except Conflict:
+        return False
+    return True
 
 
 def expire_overdue() -> int:

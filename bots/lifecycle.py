@@ -15,7 +15,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.utils import timezone
 
-from bots import clients, files, jobs, lanes, secrets, syncing
+from bots import clients, files, jobs, lanes, memory, secrets, syncing
 from bots.connections import states
 from bots.models import Bot, Connection, Credential, Job, JobKind, StoredFile, WorkState
 from bots.refusals import Invalid, Refused
@@ -69,7 +69,8 @@ def changed(
         if credentials:
             _store_credentials(bot, credentials, user)
         _start_anew(bot)
-        if credentials or "options" in fields:  # it may reach other channels now
+        if credentials or "options" in fields:  # it may be somebody else and reach other channels
+            memory.forget([bot.pk])
             _look_around(bot, requested_by)
 
 
@@ -110,6 +111,7 @@ def set_credentials(bot: Bot, values: Mapping[str, str], *, user: AbstractBaseUs
     with transaction.atomic():
         _store_credentials(bot, values, user)
         _start_anew(bot)
+        memory.forget([bot.pk])
 
 
 def check_credentials(bot: Bot, values: Mapping[str, str]) -> None:
@@ -180,8 +182,10 @@ def space_changed(space: Space, *, fields: Collection[str]) -> None:
     """Store these fields of a space, validated already; its bots start anew with them."""
     with transaction.atomic():
         space.save(update_fields=fields)
-        for bot in space.bots.all():
+        bots = list(space.bots.all())
+        for bot in bots:
             _start_anew(bot)
+        memory.forget([bot.pk for bot in bots])
 
 
 def delete_space(space: Space) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
-from bots import bulk
+from bots import actions, bulk
 from bots.jobs import finished_event
 from bots.lanes import Claim, LeaseLost
 from bots.models import Attempt, Bot, Direction, Event, Job, JobKind, Message, WorkState
@@ -69,12 +69,17 @@ def write(claim: Claim, outcomes: Sequence[Outcome]) -> None:
             write(claim, [outcome])
 
 
+def once(job: Job) -> bool:
+    """Whether doing this job twice would show."""
+    return job.kind in ONCE or not actions.repeatable(job)
+
+
 def _unstorable(outcome: Outcome) -> Outcome:
     """The same without anything that a platform said."""
     job, attempt = outcome.job, outcome.attempt
     job.refresh_from_db(fields=["channel"])  # what was set may have been rolled back
     if job.state not in FINISHED or job.state == WorkState.SUCCEEDED:
-        job.state = WorkState.UNCERTAIN if job.kind in ONCE else WorkState.FAILED
+        job.state = WorkState.UNCERTAIN if once(job) else WorkState.FAILED
     job.not_before = None
     job.finished_at = None if job.state == WorkState.UNCERTAIN else timezone.now()
     job.result, job.error_code = {}, "unstorable"
@@ -186,8 +191,10 @@ def _remember_messages(bot: Bot, jobs: Sequence[Job], channels: dict[str, Channe
 
 
 def _sent(job: Job) -> list[dict[str, Any]]:
-    """What of a message is on the platform, part by part."""
-    return job.result.get("messages", []) if job.kind == JobKind.POST else []
+    """What of a message is on the platform, part by part. What was shown to one person for now
+    is not: nobody could read, change or delete it there."""
+    stored = job.kind == JobKind.POST and not job.payload.get("only_for")
+    return job.result.get("messages", []) if stored else []
 
 
 def _message(bot: Bot, job: Job, channel: Channel, sent: dict[str, Any], *, last: bool) -> Message:
@@ -229,6 +236,11 @@ def _remember(bot: Bot, job: Job) -> None:
             _remember_people(bot, job, channel_id)
         case JobKind.UPDATE_CHANNEL:
             _remember_channel(bot, job)
+        case JobKind.RESTORE_CHANNEL:
+            # Who restores one is a member, or the next sync says otherwise.
+            channel_id = _remember_channel(bot, job)
+            if bot.person_id is not None:
+                sync.take_part(channel_id, bot.person_id)
         case JobKind.ARCHIVE_CHANNEL if job.channel_id:
             Channel.objects.filter(pk=job.channel_id).update(archived=True)
         case JobKind.LEAVE_CHANNEL if job.channel_id and bot.person_id:

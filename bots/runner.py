@@ -93,9 +93,20 @@ def _drain(claim: Claim, platform: Platform) -> None:
         jobs = lanes.begin(claim, Job, limit=limit)
         if not jobs:
             return
-        _Batch(claim, platform, jobs).run()
+        _Batch(claim, platform, _until_one_alone(claim, platform, jobs)).run()
         if claim.resting:
             return
+
+
+def _until_one_alone(claim: Claim, platform: Platform, jobs: list[Job]) -> list[Job]:
+    """Those to do now. A job that nobody can settle goes alone, for the same reason as above."""
+    alone = next((n for n, job in enumerate(jobs) if not actions.can_settle(platform, job)), None)
+    if alone is None:
+        return jobs
+    now = max(1, alone)
+    if later := jobs[now:]:
+        lanes.put_back(claim, Job, later)
+    return jobs[:now]
 
 
 class _Batch:
@@ -166,7 +177,7 @@ class _Batch:
 
     def _settle(self, job: Job, error: OutcomeUnknown) -> None:
         """Ask the platform what became of it; if it cannot tell, a person has to."""
-        if job.kind == JobKind.POST and Ability.FIND_SENT not in self.platform.abilities:
+        if not actions.can_settle(self.platform, job):
             _end(job, WorkState.UNCERTAIN, error)
             return
         if job.interrupted:
@@ -185,7 +196,7 @@ class _Batch:
             self._wait(job, error, running=job.interrupted)
             return
         # What may be on the platform must not be called failed: a retry would send it twice.
-        doubtful = job.interrupted and job.kind in records.ONCE
+        doubtful = job.interrupted and records.once(job)
         _end(job, WorkState.UNCERTAIN if doubtful else WorkState.FAILED, error)
         if isinstance(error, CredentialsRefused):
             states.refuse(self.bot, error)
@@ -210,7 +221,7 @@ class _Batch:
     def _broke(self, job: Job) -> None:
         """A fault of the platform's code, ours or a plugin's: nobody knows what it did."""
         detail = "The platform's code failed; see the log of the worker."
-        if job.kind in records.ONCE:
+        if records.once(job):
             step = "Look whether the platform has it, then resolve the job as sent or not sent."
             _end(job, WorkState.UNCERTAIN, OutcomeUnknown(detail, next_step=step))
         else:
@@ -242,9 +253,15 @@ class _Leased:
         self._claim = claim
 
     def __getattr__(self, name: str) -> Any:
-        if name in CALLS:
-            self._claim.ensure(self._platform.longest_call_seconds)
-        return getattr(self._platform, name)
+        attribute = getattr(self._platform, name)
+        if name not in CALLS:
+            return attribute
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._claim.ensure(self._platform.seconds_for(name, *args))
+            return attribute(*args, **kwargs)
+
+        return call
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from netrc import NetrcParseError, netrc
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -33,11 +34,13 @@ def decrypt(encrypted: str) -> str:
 
 def is_reference(text: str) -> bool:
     """Whether `text` says where the secret is; `$$` at the start stands for a plain `$`."""
-    return text.startswith("file:") or (text.startswith("$") and not text.startswith("$$"))
+    points = text.startswith(("file:", "netrc:"))
+    return points or (text.startswith("$") and not text.startswith("$$"))
 
 
 def resolve(reference: str) -> str:
-    """The secret that `$NAME` or `file:path` points to. Raises `Misconfigured`.
+    """The secret that `$NAME`, `file:path` or `netrc:host` points to, or the login name that
+    `netrc:host:login` does. Raises `Misconfigured`.
 
     Only variables whose names begin as `BOTADMIN_CREDENTIAL_VARIABLES` says and files below the
     secrets folder can be reached: who may edit a bot must not be able to send other secrets of
@@ -59,17 +62,24 @@ def resolve(reference: str) -> str:
                 f"The environment variable {name} is not set for this process.",
                 next_step=f"Set {name} for all processes of botadmin and restart them.",
             )
+    elif reference.startswith("netrc:"):
+        host, _, part = reference.removeprefix("netrc:").partition(":")
+        login, value = _netrc_entry(host)
+        if part == "login":
+            return login
+        if part:
+            raise Misconfigured(
+                f"{reference} asks for {part!r}: netrc:{host} is the password, "
+                f"netrc:{host}:login the login name."
+            )
     else:
-        value = _read(Path(reference.removeprefix("file:")))
+        value = _read(reference.removeprefix("file:"))
     scrub.know(value)
     return value
 
 
-def _read(path: Path) -> str:
-    folder = Path(settings.BOTADMIN_SECRETS_DIR).resolve()
-    target = (folder / path).resolve()
-    if not target.is_relative_to(folder):
-        raise Misconfigured(f"file:{path} lies outside the secrets folder.")
+def _read(path: str) -> str:
+    target = _secret_file(path, f"file:{path}")
     try:
         value = target.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -80,6 +90,39 @@ def _read(path: Path) -> str:
     if not value:
         raise Misconfigured(f"file:{path} is empty.")
     return value
+
+
+def _netrc_entry(host: str) -> tuple[str, str]:
+    """Login name and password for this host, or those that the file has for any other."""
+    target = _secret_file(settings.BOTADMIN_NETRC, "The file that BOTADMIN_NETRC names")
+    try:
+        found = netrc(str(target)).authenticators(host)
+    except NetrcParseError as error:
+        # Its message quotes what stands there, and so does the traceback.
+        raise Misconfigured(
+            f"The netrc file cannot be understood near line {error.lineno}.",
+            next_step="Each entry reads: machine HOST login NAME password SECRET.",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(
+            "The netrc file cannot be read.",
+            next_step=f"Put it into the secrets folder as {settings.BOTADMIN_NETRC}, readable by "
+            "botadmin's processes.",
+        ) from error
+    if not found or not found[2]:
+        raise Misconfigured(
+            f"The netrc file has no password for {host or 'a host without a name'}.",
+            next_step=f"Add a line: machine {host or 'HOST'} login NAME password SECRET.",
+        )
+    return found[0] or "", found[2]
+
+
+def _secret_file(path: str, called: str) -> Path:
+    folder = Path(settings.BOTADMIN_SECRETS_DIR).resolve()
+    target = (folder / path).resolve()
+    if not target.is_relative_to(folder):
+        raise Misconfigured(f"{called} lies outside the secrets folder.")
+    return target
 
 
 @cache

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from typing import Any
 
+from bots import clients, lanes
 from bots.actions import action
 from bots.inbox import keep_messages, message_from
+from bots.memberships import describe_soon
 from bots.models import Bot, Job, JobKind
 from spaces import sync
 from spaces.models import Channel
 from spaces.platforms.contract import Ability, Platform
-from spaces.platforms.errors import Forbidden, NotFound
+from spaces.platforms.errors import Forbidden, Misconfigured, NotFound, PlatformError
+
+log = logging.getLogger(__name__)
 
 HISTORY = 50  # messages read per channel
+BUSY_SECONDS = 5.0  # what finds no room among the bot's other work is tried again after this
 
 
 @action(JobKind.SYNC)
@@ -43,6 +50,50 @@ def sync_channels(bot: Bot, platform: Platform) -> dict[str, int]:
     if Ability.LIST_CHANNELS not in platform.abilities or bot.person_id is None:
         return {}
     return sync.bot_channels(bot.space_id, bot.person_id, platform.list_channels())
+
+
+def describe(bot_id: int, channel_ids: Sequence[int]) -> None:
+    """Ask the platform about channels that events only named: what they are called, who is in them.
+
+    Does nothing about those that were read meanwhile. What fails is left to the next sync.
+    """
+    bot = Bot.objects.select_related("space", "connection").filter(pk=bot_id, enabled=True).first()
+    if bot is None:
+        return
+    channels = list(Channel.objects.filter(pk__in=channel_ids, space=bot.space, synced_at=None))
+    if not channels:
+        return
+    if not lanes.bulkhead().enter_poll(bot):
+        describe_soon(bot_id, channel_ids, seconds=BUSY_SECONDS)
+        return
+    try:
+        with clients.borrow(bot) as platform:
+            _describe(bot, platform, channels)
+    except (PlatformError, Misconfigured) as error:
+        log.warning("new channels of %s wait for a sync: %s", bot.slug, error.detail)
+    finally:
+        if (parked := lanes.bulkhead().leave_poll(bot)) is not None:
+            lanes.wake([parked])
+
+
+def _describe(bot: Bot, platform: Platform, channels: Sequence[Channel]) -> None:
+    can_find = Ability.FIND_CHANNEL in platform.abilities
+    if not can_find:
+        sync_channels(bot, platform)
+    for channel in channels:
+        try:
+            if can_find:
+                _find(bot, platform, channel)
+            _participants(bot, platform, channel.remote_id, channel.pk)
+        except (NotFound, Forbidden) as error:
+            log.info("channel %s is not shown to %s: %s", channel.pk, bot.slug, error.detail)
+
+
+def _find(bot: Bot, platform: Platform, channel: Channel) -> None:
+    info = platform.find_channel(id=channel.remote_id)
+    peer_ids = sync.people(bot.space_id, [info.peer] if info.peer else [])
+    sync.channels(bot.space_id, [info])
+    sync.take_parts((channel.pk, person_id) for person_id in peer_ids.values())
 
 
 def _participants(bot: Bot, platform: Platform, remote_id: str, channel_id: int) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from bots.models import Bot, Job, Message
+from bots.models import Bot, Event, Job, Message
 from bots.models.lane import UNFINISHED
 from bots.refusals import Missing
 from spaces.models import Channel, Participant, Person
@@ -41,15 +41,44 @@ def channels(bot: Bot, texts: Iterable[str]) -> dict[str, Channel | Missing]:
     """What `channel` says of each text, in one query."""
     names = {text: text.strip().lstrip("#~") for text in texts}
     wanted = set(names.values())
-    rows = list(
-        channels_of(bot).filter(
-            Q(pk__in=_ids(wanted))
-            | Q(remote_id__in=wanted)
-            | Q(name__in=wanted - {""})
-            | Q(title__in=wanted - {""})
-        )
-    )
+    rows = list(channels_of(bot).filter(_called(wanted)))
     return {text: _one_channel(bot, text, name, rows) for text, name in names.items()}
+
+
+def channel_to_restore(bot: Bot, text: str) -> Channel | None:
+    """The channel that `text` names as in `channel`, among `channels_to_restore`. Of several with
+    a name an archived one is meant.
+
+    None for one that we do not know. Raises `Missing` with code `channel_ambiguous`.
+    """
+    name = text.strip().lstrip("#~")
+    rows = list(channels_to_restore(bot).filter(_called([name])))
+    by_id = [row for row in rows if name in (str(row.pk), row.remote_id)]
+    wanted = by_id or [row for row in rows if row.archived] or rows
+    found = _one_channel(bot, text, name, wanted) if wanted else None
+    if isinstance(found, Missing):
+        raise found
+    return found
+
+
+def channels_to_restore(bot: Bot) -> QuerySet[Channel]:
+    """The channels that the bot may know, also when it is not listed in them any more, as
+    platforms leave archived ones out: public ones, and those in which it did or heard something."""
+    theirs = Q(kind=ChannelKind.PUBLIC)
+    for rows in (
+        Participant.objects.exclude(person=None).filter(person=bot.person_id),
+        Message.objects.filter(bot=bot),
+        Job.objects.filter(bot=bot),
+        Event.objects.filter(bot=bot),
+    ):
+        theirs |= Q(Exists(rows.filter(channel=OuterRef("pk"))))
+    return Channel.objects.filter(theirs, space_id=bot.space_id)
+
+
+def _called(names: Collection[str]) -> Q:
+    """Channels with one of these ids or names, ours or the platform's."""
+    named = [name for name in names if name]
+    return Q(pk__in=_ids(named)) | Q(remote_id__in=names) | Q(name__in=named) | Q(title__in=named)
 
 
 def _one_channel(bot: Bot, text: str, name: str, rows: Sequence[Channel]) -> Channel | Missing:

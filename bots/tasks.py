@@ -7,7 +7,7 @@ from datetime import timedelta
 from celery import shared_task
 from django.utils import timezone
 
-from bots import clients, files, idempotency, jobs, lanes, processes
+from bots import clients, files, idempotency, jobs, lanes, processes, syncing
 from bots.connections import poller
 from spaces.platforms import local
 
@@ -35,6 +35,11 @@ def poll_due() -> None:
 @shared_task
 def poll_bot(bot_id: int) -> None:
     poller.poll(bot_id)
+
+
+@shared_task
+def describe_channels(bot_id: int, channel_ids: list[int]) -> None:
+    syncing.describe(bot_id, channel_ids)
 
 
 @shared_task

@@ -66,6 +66,7 @@ def channels(space_id: int, infos: Iterable[ChannelInfo]) -> dict[str, int]:
             "name": storable(info.name)[:NAME_LENGTH],
             "title": storable(info.title)[:NAME_LENGTH],
             "topic": storable(info.topic),
+            "purpose": storable(info.purpose),
             "archived": info.archived,
         }
         if _apply(channel, fresh) or channel.pk is None:
@@ -74,7 +75,7 @@ def channels(space_id: int, infos: Iterable[ChannelInfo]) -> dict[str, int]:
         sorted(changed, key=lambda c: c.remote_id),
         update_conflicts=True,
         unique_fields=["space", "remote_id"],
-        update_fields=["kind", "name", "title", "topic", "archived"],
+        update_fields=["kind", "name", "title", "topic", "purpose", "archived"],
     )
     found = {remote_id: channel.pk for remote_id, channel in known.items()}
     return found | _ids(Channel, space_id, latest.keys() - found.keys())
@@ -145,6 +146,21 @@ def take_part(channel_id: int, person_id: int) -> None:
     """A person we know takes part in the channel; a role that is known is kept."""
     Participant.objects.bulk_create(
         [Participant(channel_id=channel_id, person_id=person_id)], ignore_conflicts=True
+    )
+
+
+def take_parts(pairs: Iterable[tuple[int, int]]) -> None:
+    """As `take_part`, for many pairs of channel and person."""
+    pairs = set(pairs)
+    known = Participant.objects.filter(
+        channel_id__in={channel_id for channel_id, _ in pairs},
+        person_id__in={person_id for _, person_id in pairs},
+    )
+    # Looked up first: nearly always all are known, and nothing is written.
+    missing = pairs.difference(known.values_list("channel_id", "person_id"))
+    Participant.objects.bulk_create(
+        [Participant(channel_id=pk, person_id=who) for pk, who in sorted(missing)],
+        ignore_conflicts=True,
     )
 
 

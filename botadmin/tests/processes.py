@@ -1,18 +1,27 @@
-"""Start `manage.py` as people do: as a process, with an environment of its own."""
+"""Start `manage.py` as people do: as a process, with an environment of its own; stop it, kill it,
+and look at what it left."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import psycopg
 from django.conf import settings
 
 MANAGE = settings.BASE_DIR / "manage.py"
+DEADLINE = 60.0  # seconds for anything to happen
+TOKEN = "ba_processes"  # of an install's API
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -55,3 +64,76 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+class Install:
+    """An install of its own: data, port and log file. It is started again after each end.
+
+    It lives on SQLite, unless the changes of its environment name a DATABASE_URL.
+    """
+
+    def __init__(self, folder: Path, **changes: str) -> None:
+        self.data = folder / "var"
+        self.log = folder / "log"
+        self.log.touch()
+        self.port = free_port()
+        self.env = environment(
+            BOTADMIN_DATA_DIR=str(self.data),
+            BOTADMIN_PORT=str(self.port),
+            BOTADMIN_API_TOKEN=TOKEN,
+            DJANGO_SETTINGS_MODULE="botadmin.settings",
+            **changes,
+        )
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        greeted = self.log.read_text().count("  Data  ")
+        process = self._process = start("up", env=self.env, output=self.log)
+        until(
+            lambda: self.log.read_text().count("  Data  ") > greeted or process.poll() is not None
+        )
+        assert process.poll() is None, self.log.read_text()
+
+    def end(self, number: signal.Signals) -> int:
+        """Send the signal and wait; the exit code."""
+        assert self._process
+        self._process.send_signal(number)
+        return self._process.wait(DEADLINE)
+
+    def clean_up(self) -> None:
+        if self._process and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    def rows(self, query: str, *values: Any) -> list[Any]:
+        """The first column of what the query finds in the database."""
+        return [row[0] for row in self.records(query, *values)]
+
+    def records(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """What the query finds in the database."""
+        if url := self.env.get("DATABASE_URL"):
+            with psycopg.connect(url) as server:
+                return server.execute(query.encode(), values).fetchall()
+        with closing(sqlite3.connect(self.data / "db.sqlite3", timeout=DEADLINE)) as database:
+            return database.execute(query, values).fetchall()
+
+    def survivors(self) -> list[str]:
+        """Processes that still run on our data."""
+        mine = f"BOTADMIN_DATA_DIR={self.data}\0".encode()
+        return [
+            path.parent.name for path in Path("/proc").glob("[0-9]*/environ") if mine in _of(path)
+        ]
+
+
+def until(condition: Callable[[], bool], explain: Callable[[], str] = lambda: "") -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, f"it never happened; {explain()}"
+        time.sleep(0.02)
+
+
+def _of(environ: Path) -> bytes:
+    try:
+        return environ.read_bytes()
+    except OSError:  # it has ended meanwhile, or belongs to somebody else
+        return b""

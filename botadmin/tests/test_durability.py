@@ -12,15 +12,12 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -28,13 +25,11 @@ import pytest
 import requests
 from django.conf import settings
 
-from botadmin.tests.processes import environment, free_port, start
+from botadmin.tests.processes import DEADLINE, TOKEN, Install, until
 
 KILLS = int(os.environ.get("BOTADMIN_TEST_KILLS", "3"))
 SEED = int(os.environ.get("BOTADMIN_TEST_SEED", random.randrange(10**6)))
 PER_KILL = 334  # messages, so that a kill finds work under way
-DEADLINE = 60.0  # seconds for anything to happen
-TOKEN = "ba_durability"
 TARGETS: tuple[dict[str, str], ...] = (
     {"channel": "lobby"},
     {"channel": "ops"},
@@ -51,54 +46,6 @@ for line in sys.stdin:
     alice.post_message(Outgoing(key=line.strip(), channel=lobby, text=line.strip()))
     print("said", flush=True)
 """
-
-
-class Install:
-    """An install of its own: data, port and log file. It is started again after each end."""
-
-    def __init__(self, folder: Path) -> None:
-        self.data = folder / "var"
-        self.log = folder / "log"
-        self.log.touch()
-        self.port = free_port()
-        self.env = environment(
-            BOTADMIN_DATA_DIR=str(self.data),
-            BOTADMIN_PORT=str(self.port),
-            BOTADMIN_API_TOKEN=TOKEN,
-            DJANGO_SETTINGS_MODULE="botadmin.settings",
-        )
-        self._process: subprocess.Popen[str] | None = None
-
-    def start(self) -> None:
-        greeted = self.log.read_text().count("  Data  ")
-        process = self._process = start("up", env=self.env, output=self.log)
-        until(
-            lambda: self.log.read_text().count("  Data  ") > greeted or process.poll() is not None
-        )
-        assert process.poll() is None, self.log.read_text()
-
-    def end(self, number: signal.Signals) -> int:
-        """Send the signal and wait; the exit code."""
-        assert self._process
-        self._process.send_signal(number)
-        return self._process.wait(DEADLINE)
-
-    def clean_up(self) -> None:
-        if self._process and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-
-    def rows(self, query: str, *values: Any) -> list[Any]:
-        """The first column of what the query finds in the database."""
-        with closing(sqlite3.connect(self.data / "db.sqlite3", timeout=DEADLINE)) as database:
-            return [row[0] for row in database.execute(query, values)]
-
-    def survivors(self) -> list[str]:
-        """Processes that still run on our data."""
-        mine = f"BOTADMIN_DATA_DIR={self.data}\0".encode()
-        return [
-            path.parent.name for path in Path("/proc").glob("[0-9]*/environ") if mine in _of(path)
-        ]
 
 
 class Sender:
@@ -262,17 +209,3 @@ def until_quiet(install: Install, said: list[str]) -> None:
             f"{len(install.rows(UNFINISHED))} jobs left\n{install.log.read_text()}"
         ),
     )
-
-
-def until(condition: Callable[[], bool], explain: Callable[[], str] = lambda: "") -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, f"it never happened; {explain()}"
-        time.sleep(0.02)
-
-
-def _of(environ: Path) -> bytes:
-    try:
-        return environ.read_bytes()
-    except OSError:  # it has ended meanwhile, or belongs to somebody else
-        return b""

@@ -27,7 +27,7 @@ from bots.admin.operations import OPERATIONS
 from bots.admin.options import PREFIX, OptionsForm, option_fields, shown
 from bots.connections import states
 from bots.models import Bot, Credential, Event, HandlerRun, Job, Lane, Message, Permission, Receive
-from bots.models.bot import RECEIVE_NEEDS, every_permission
+from bots.models.bot import RECEIVE_NEEDS, usual_permissions
 from bots.refusals import NotSupported, Refused
 from bots.targets import as_id
 from spaces.models import Channel, Space
@@ -52,7 +52,7 @@ class BotForm(OptionsForm):
 
     permissions = forms.MultipleChoiceField(
         choices=Permission.choices,
-        initial=every_permission,
+        initial=usual_permissions,
         required=False,
         help_text="What the bot may do here, whatever its platform would let it do.",
         widget=UnfoldAdminCheckboxSelectMultipleWidget,

@@ -25,7 +25,7 @@ from bots.targets import as_id
 from spaces.models import Channel
 
 LATEST = 50
-OPERATIONS_HERE = ("send", "add-participants", "remove-participants")
+OPERATIONS_HERE = ("send", "change-channel", "add-participants", "remove-participants")
 
 
 class BotInIt(DropdownFilter):
@@ -64,6 +64,7 @@ class ChannelAdmin(GrowingAdmin):
                     "name",
                     "title",
                     "topic",
+                    "purpose",
                     "archived_shown",
                     "remote_id",
                     "synced_shown",

@@ -81,7 +81,8 @@ def _help(credential: Declared, row: Credential | None) -> SafeString:
     keep = "" if row is None else " Leave empty to keep it."
     return format_html(
         "<strong>{}</strong>{} {} Instead of the value: ${}… reads it from the environment, "
-        "file:name from the secrets folder.",
+        "file:name from the secrets folder; netrc:host and netrc:host:login read password and "
+        "login name from the netrc file there.",
         status(row),
         keep,
         conditional_escape(credential.help),

@@ -15,8 +15,9 @@ from unfold.decorators import action, display
 from bots import jobs
 from bots.admin import looks
 from bots.admin.base import BOT_FILTER, KIND_FILTER, STATE_FILTER, GrowingAdmin, Press
-from bots.models import Attempt, Job, WorkState
+from bots.models import Attempt, Job, JobKind, WorkState
 from bots.models.job import MOVES
+from spaces.platforms.trace import redact
 
 
 def _retry(request: HttpRequest, job: Job) -> str:
@@ -153,7 +154,9 @@ class JobAdmin(GrowingAdmin):
     @display(description="Details")
     def asked(self, job: Job) -> str:
         known = {"channel"} if job.channel else set()
-        return looks.pairs({k: v for k, v in job.payload.items() if k not in known})
+        asked = {k: v for k, v in job.payload.items() if k not in known}
+        # What is sent to a platform in its own words may hold a password.
+        return looks.pairs(redact(asked) if job.kind == JobKind.CUSTOM_REQUEST else asked)
 
 
 def _people(result: Mapping[str, Any]) -> list[dict[str, Any]]:

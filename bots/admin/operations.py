@@ -18,7 +18,7 @@ from bots import idempotency, jobs, targets
 from bots.access import Actor
 from bots.idempotency import Once
 from bots.models import Bot, JobKind
-from bots.refusals import NotPermitted, Refused
+from bots.refusals import Invalid, NotPermitted, Refused
 from spaces.platforms import registry
 from spaces.platforms.contract import Ability
 from spaces.platforms.messages import ChannelKind, PersonRef
@@ -87,6 +87,13 @@ class Operation(forms.Form):
                 return ""
         return refusals[0]
 
+    def drop_unsupported(self, **needs: Ability) -> None:
+        """Take fields out of the form whose ability the bot's platform does not have."""
+        abilities = registry.get(self.bot.space.platform).abilities
+        for name, ability in needs.items():
+            if ability not in abilities:
+                del self.fields[name]
+
     def suggestions(self) -> list[str]:
         """Names of channels to offer while somebody types."""
         named = targets.channels_of(self.bot).filter(archived=False).exclude(name="", title="")
@@ -126,9 +133,20 @@ class Send(Operation):
         help_text="Instead of a channel, for a direct message: @name, name@example.com, or an id.",
         widget=UnfoldAdminTextInputWidget(),
     )
+    only_for = forms.CharField(
+        required=False,
+        max_length=255,
+        label="Only for",
+        help_text="With a channel: the one person there who sees it, and only for now.",
+        widget=UnfoldAdminTextInputWidget(),
+    )
     text = forms.CharField(
         widget=UnfoldAdminTextareaWidget({"rows": 8}), help_text="Markdown.", strip=False
     )
+
+    def __init__(self, bot: Bot, *args: Any, **kwargs: Any):
+        super().__init__(bot, *args, **kwargs)
+        self.drop_unsupported(only_for=Ability.EPHEMERAL)
 
     def clean_text(self) -> str:
         text: str = self.cleaned_data["text"]
@@ -139,10 +157,14 @@ class Send(Operation):
     def clean(self) -> dict[str, Any]:
         if bool(self.cleaned_data.get("channel")) == bool(self.cleaned_data.get("person")):
             self.add_error(None, "Name a channel or a person, one of the two.")
+        elif self.cleaned_data.get("only_for") and self.cleaned_data.get("person"):
+            self.add_error("only_for", "Name the channel they are in, and no other person.")
         return super().clean()
 
     def wanted(self, entered: dict[str, Any]) -> jobs.Request:
         payload = {"text": entered["text"]}
+        if entered.get("only_for"):
+            payload["only_for"] = asdict(targets.person(self.bot, entered["only_for"]))
         if entered["person"]:
             person = targets.person(self.bot, entered["person"])
             return jobs.Request(kind=self.kind, person=person, payload=payload)
@@ -167,8 +189,7 @@ class AddParticipants(Operation):
 
     def __init__(self, bot: Bot, *args: Any, **kwargs: Any):
         super().__init__(bot, *args, **kwargs)
-        if Ability.MODERATORS not in registry.get(bot.space.platform).abilities:
-            del self.fields["moderator"]
+        self.drop_unsupported(moderator=Ability.MODERATORS)
 
     def wanted(self, entered: dict[str, Any]) -> jobs.Request:
         payload: dict[str, Any] = {"people": _people(self.bot, entered["people"])}
@@ -210,7 +231,14 @@ class CreateChannel(Operation):
     topic = forms.CharField(
         required=False, max_length=10_000, widget=UnfoldAdminTextareaWidget({"rows": 3})
     )
+    purpose = forms.CharField(
+        required=False, max_length=10_000, widget=UnfoldAdminTextareaWidget({"rows": 3})
+    )
     people = _people_field(required=False)
+
+    def __init__(self, bot: Bot, *args: Any, **kwargs: Any):
+        super().__init__(bot, *args, **kwargs)
+        self.drop_unsupported(purpose=Ability.CHANNEL_PURPOSE)
 
     def wanted(self, entered: dict[str, Any]) -> jobs.Request:
         payload = {
@@ -218,14 +246,73 @@ class CreateChannel(Operation):
             "name": entered["name"],
             "title": entered["title"],
             "topic": entered["topic"],
+            "purpose": entered.get("purpose"),
             "people": _people(self.bot, entered["people"]),
         }
         return jobs.Request(kind=self.kind, payload={k: v for k, v in payload.items() if v})
 
 
+class ChangeChannel(Operation):
+    kind, label, icon = JobKind.UPDATE_CHANNEL, "Change channel", "edit"
+
+    channel = _channel_field()
+    title = forms.CharField(
+        required=False,
+        max_length=255,
+        help_text="What is left empty here and below stays as it is.",
+        widget=UnfoldAdminTextInputWidget(),
+    )
+    topic = forms.CharField(
+        required=False, max_length=10_000, widget=UnfoldAdminTextareaWidget({"rows": 3})
+    )
+    purpose = forms.CharField(
+        required=False, max_length=10_000, widget=UnfoldAdminTextareaWidget({"rows": 3})
+    )
+    name = forms.CharField(required=False, max_length=255, widget=UnfoldAdminTextInputWidget())
+    channel_kind = forms.ChoiceField(
+        label="Kind",
+        required=False,
+        choices=[("", "as it is"), ("public", "public"), ("private", "private")],
+        widget=UnfoldAdminSelectWidget(),
+    )
+
+    def __init__(self, bot: Bot, *args: Any, **kwargs: Any):
+        super().__init__(bot, *args, **kwargs)
+        self.drop_unsupported(
+            purpose=Ability.CHANNEL_PURPOSE,
+            name=Ability.RENAME_CHANNEL,
+            channel_kind=Ability.CONVERT_CHANNEL,
+        )
+
+    def wanted(self, entered: dict[str, Any]) -> jobs.Request:
+        changes = {name: entered.get(name) for name in ("title", "topic", "purpose", "name")}
+        changes["kind"] = entered.get("channel_kind")
+        payload = {name: value for name, value in changes.items() if value}
+        if not payload:
+            raise Invalid("Enter what to change.")
+        channel = targets.channel(self.bot, entered["channel"])
+        return jobs.Request(kind=self.kind, channel=channel, payload=payload)
+
+
+class RestoreChannel(Operation):
+    kind, label, icon = JobKind.RESTORE_CHANNEL, "Restore channel", "unarchive"
+
+    channel = _channel_field(help_text="Name, title or id of a channel that was archived.")
+
+    def wanted(self, entered: dict[str, Any]) -> jobs.Request:
+        return jobs.to_restore(self.bot, entered["channel"])
+
+    def suggestions(self) -> list[str]:
+        archived = targets.channels_to_restore(self.bot).filter(archived=True)
+        named = archived.exclude(name="", title="")
+        return [channel.name or channel.title for channel in named[:SUGGESTIONS]]
+
+
 OPERATIONS: dict[str, type[Operation]] = {
     "send": Send,
     "create-channel": CreateChannel,
+    "change-channel": ChangeChannel,
+    "restore-channel": RestoreChannel,
     "add-participants": AddParticipants,
     "remove-participants": RemoveParticipants,
 }

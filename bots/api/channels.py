@@ -11,9 +11,11 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from bots import jobs, targets
+from bots import jobs, pinned, targets
+from bots.api import outside
 from bots.api.acting import act, documented
 from bots.api.query import Name
+from bots.api.serializers import MessageSerializer
 from bots.api.view import View
 from bots.models import Bot, Job, JobKind, Message
 from bots.refusals import Missing
@@ -36,6 +38,18 @@ class ReadSerializer(serializers.Serializer):
 
 class JoinSerializer(serializers.Serializer):
     name = Name(help_text="Name or the platform's id.")
+
+
+class RestoreSerializer(serializers.Serializer):
+    channel = Name(help_text="Our id, the platform's id, or a name.")
+
+
+class PinnedSerializer(serializers.Serializer):
+    """All of them: this list never has a second page."""
+
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+    results = MessageSerializer(many=True)
 
 
 class ChannelView(View):
@@ -94,6 +108,39 @@ class Join(ChannelView):
         )
 
 
+class Restore(ChannelView):
+    """An archived channel, which the bot may not be listed in any more."""
+
+    inputs = {"POST": RestoreSerializer}
+
+    @documented("channels_restore", "Restore an archived channel", request=RestoreSerializer)
+    def post(self, request: Request, slug: str) -> Response:
+        bot = self.bot
+
+        def work() -> Job:
+            asked = jobs.to_restore(bot, self.given()["channel"])
+            return jobs.submit(bot, asked, requested_by=self.actor.label)
+
+        return act(request, self.actor, work)
+
+
+class Pinned(ChannelView):
+    """The messages that are pinned in a channel, newest first, as the platform says now."""
+
+    serializer_class = PinnedSerializer
+    asks_platform = True
+
+    @extend_schema(
+        operation_id="channels_pinned", summary="Pinned messages", responses=PinnedSerializer
+    )
+    def get(self, request: Request, slug: str, channel: str) -> Response:
+        found = targets.channel(self.bot, channel)
+        with outside.place():
+            messages = pinned.read(self.bot, found)
+        results = MessageSerializer(messages, many=True).data
+        return Response({"next": None, "previous": None, "results": results})
+
+
 class OneChannel(ChannelView):
     """A channel: by our id, the platform's id, or a name unique for the bot."""
 
@@ -103,7 +150,7 @@ class OneChannel(ChannelView):
     def get(self, request: Request, slug: str, channel: str) -> Response:
         return Response(ChannelSerializer(targets.channel(self.bot, channel)).data)
 
-    @documented("channels_update", "Change a channel", request=ChannelChangeSerializer)
+    @documented("channels_update", "Change or rename a channel", request=ChannelChangeSerializer)
     def patch(self, request: Request, slug: str, channel: str) -> Response:
         return self.act_on(JobKind.UPDATE_CHANNEL, channel, lambda _: dict(self.given()))
 

@@ -207,6 +207,21 @@ class OneMessage(View):
         return act(self.request, self.actor, work)
 
 
+class Pin(OneMessage):
+    """Whether a message is pinned in its channel."""
+
+    http_method_names = ["post", "delete"]
+    inputs = {}
+
+    @documented("messages_pin", "Pin a message")
+    def post(self, request: Request, slug: str, message: str) -> Response:
+        return self.act_on(JobKind.PIN, message, dict)
+
+    @documented("messages_unpin", "Unpin a message")
+    def delete(self, request: Request, slug: str, message: str) -> Response:
+        return self.act_on(JobKind.UNPIN, message, dict)
+
+
 class AnyType(DefaultContentNegotiation):
     """Lets clients ask for whatever type a file may have; only problems are rendered, as JSON."""
 
@@ -221,6 +236,7 @@ class MessageFile(View):
 
     http_method_names = ["get", "head"]
     content_negotiation_class = AnyType
+    asks_platform = True
 
     @extend_schema(
         operation_id="messages_file",

@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from bots.api.problems import CONTENT_TYPE, ProblemSerializer
 
 EVERYWHERE = (400, 401, 403, 404, 405, 406, 500, 503)
+ASKING = (422, 429)
 WITH_BODY = (409, 411, 413, 415, 422, 429)
 
 
@@ -23,7 +24,8 @@ class Schema(AutoSchema):
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
         if not self.view.authentication_classes:
             return bodies
-        statuses = EVERYWHERE if self.method == "GET" else EVERYWHERE + WITH_BODY
+        reading = ASKING if getattr(self.view, "asks_platform", False) else ()
+        statuses = EVERYWHERE + (reading if self.method == "GET" else WITH_BODY)
         for status in statuses:
             bodies.setdefault(str(status), self._problem(status))
         return dict(sorted(bodies.items()))

@@ -55,6 +55,7 @@ class Draft:
     card: Card | None = None
     files: Sequence[Handed | Link] = ()
     thread: str = ""
+    only_for: str = ""
     priority: Priority = Priority.INTERACTIVE
     ordered: bool = True
     not_before: datetime | None = None
@@ -145,6 +146,11 @@ class DraftSerializer(serializers.Serializer):
         child=OutgoingFileSerializer(), required=False, max_length=MOST_FILES
     )
     thread = Name(required=False, help_text="Id of the message to answer, ours or the platform's.")
+    only_for = PersonName(
+        required=False,
+        help_text="Username, e-mail or id of the one person in `channel` who sees it, and only for "
+        "now: the platform keeps no such message, and it is in no list.",
+    )
     priority = Choice(choices=list(PRIORITIES), default="interactive")
     ordered = Flag(
         default=True, help_text="false: do not wait for what was sent to the same target before."
@@ -160,6 +166,12 @@ class DraftSerializer(serializers.Serializer):
             raise serializers.ValidationError("Give either channel or person.")
         if not (draft.text.strip() or draft.card or draft.files):
             raise serializers.ValidationError("Give a text, a card or files.")
+        if draft.only_for and not draft.channel:
+            raise serializers.ValidationError({"only_for": "Name the channel they are in, too."})
+        if draft.only_for and draft.files:
+            raise serializers.ValidationError(
+                {"only_for": "Files stay, so they cannot be for one person and for now."}
+            )
         if draft.expires_at and draft.expires_at <= (draft.not_before or timezone.now()):
             raise serializers.ValidationError({"expires_at": "It would expire before it is sent."})
         if draft.expires_at and draft.expires_at <= timezone.now():
@@ -176,6 +188,7 @@ class FormDraftSerializer(serializers.Serializer):
     card = serializers.CharField(required=False)
     files = serializers.ListField(child=serializers.FileField(), required=False)
     thread = serializers.CharField(required=False)
+    only_for = serializers.CharField(required=False)
     priority = serializers.ChoiceField(choices=list(PRIORITIES), required=False)
     ordered = serializers.ChoiceField(choices=["true", "false"], required=False)
     not_before = serializers.DateTimeField(required=False)
@@ -212,7 +225,7 @@ def send(bot: Bot, drafts: Sequence[Draft], *, requested_by: str) -> list[Job | 
     """A job for each draft, or why it is refused. The number of queries does not depend on the
     number of drafts."""
     channels = targets.channels(bot, {d.channel for d in drafts if d.channel})
-    people = targets.people(bot, {d.person for d in drafts if d.person})
+    people = targets.people(bot, {name for d in drafts for name in (d.person, d.only_for) if name})
     threads = targets.threads(bot, {d.thread for d in drafts if d.thread})
     limits = registry.get(bot.space.platform).limits
     asked = [_request(bot, draft, channels, people, threads, limits) for draft in drafts]
@@ -284,6 +297,7 @@ def _request(
         "text": draft.text,
         "card": asdict(draft.card) if draft.card else None,
         "thread": threads.get(draft.thread, ""),
+        "only_for": asdict(people[draft.only_for]) if draft.only_for else None,
         "files": [file.name for file in draft.files],  # until they are stored
     }
     request = jobs.Request(

@@ -124,7 +124,7 @@ class BotChangeSerializer(serializers.Serializer):
     receive = Choice(
         choices=[str(r) for r in Receive],
         required=False,
-        help_text="What the bot's platform offers: see its abilities stream and catch_up.",
+        help_text="What the bot's platform offers: see its abilities stream, catch_up and webhook.",
     )
     enabled = Flag(required=False)
     permissions = serializers.ListField(
@@ -137,8 +137,9 @@ class BotChangeSerializer(serializers.Serializer):
         child=Text(allow_blank=True, max_length=LONGEST_SECRET),
         required=False,
         write_only=True,
-        help_text="Name to value, or to `$BOT_NAME` of the environment or `file:name` of the "
-        "secrets folder. An empty value removes one.",
+        help_text="Name to value, or to `$BOT_NAME` of the environment, `file:name` of the secrets "
+        "folder, or `netrc:host` (the password) and `netrc:host:login` (the login name) of the "
+        "netrc file there. An empty value removes one.",
     )
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
@@ -212,6 +213,11 @@ class FileSerializer(serializers.Serializer):
     size = serializers.IntegerField(help_text="Bytes.")
 
 
+class GivenSerializer(serializers.Serializer):
+    person = serializers.CharField(help_text="The platform's id.")
+    name = serializers.CharField(help_text="Without colons.")
+
+
 class MessageSerializer(serializers.ModelSerializer):
     """A message as the bot saw or said it."""
 
@@ -221,6 +227,9 @@ class MessageSerializer(serializers.ModelSerializer):
     direction = serializers.ChoiceField(choices=[str(d) for d in Direction])
     card = serializers.DictField(allow_null=True)
     files = FileSerializer(many=True)
+    reactions = GivenSerializer(
+        many=True, allow_null=True, help_text="Those it has now; null while unknown."
+    )
     thread = serializers.CharField(help_text="Remote id of the message it answers, or empty.")
     sent_at = Moment()
     edited_at = Moment(allow_null=True)
@@ -240,6 +249,7 @@ class MessageSerializer(serializers.ModelSerializer):
             "text",
             "card",
             "files",
+            "reactions",
             "thread",
             "sent_at",
             "edited_at",

@@ -10,7 +10,7 @@ from django.views.decorators.common import no_append_slash
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.views import APIView
 
-from bots.api import bots, channels, health, jobs, messages, spaces
+from bots.api import bots, channels, health, jobs, messages, requests, spaces
 
 
 def path(route: str, view: type[APIView], name: str, **changes: Any) -> URLPattern:
@@ -39,9 +39,12 @@ urlpatterns = [
     path(BOT + "reconnect/", bots.Reconnect, "bot-reconnect"),
     path(BOT + "sync/", bots.Sync, "bot-sync"),
     path(BOT + "presence/", bots.Presence, "bot-presence"),
+    path(BOT + "request/", requests.CustomRequest, "bot-request"),
     path(BOT + "channels/", channels.Channels, "channels"),
     path(BOT + "channels/join/", channels.Join, "channel-join"),
+    path(BOT + "channels/restore/", channels.Restore, "channel-restore"),
     path(CHANNEL, channels.OneChannel, "channel"),
+    path(CHANNEL + "pinned/", channels.Pinned, "channel-pinned"),
     path(CHANNEL + "participants/", channels.Participants, "participants"),
     path(CHANNEL + "read/", channels.Read, "channel-read"),
     path(CHANNEL + "typing/", channels.Typing, "channel-typing"),
@@ -50,6 +53,7 @@ urlpatterns = [
     path(BOT + "messages/bulk/", messages.Bulk, "messages-bulk"),
     path(MESSAGE, messages.OneMessage, "message"),
     path(MESSAGE + "reactions/", messages.Reactions, "reactions"),
+    path(MESSAGE + "pin/", messages.Pin, "message-pin"),
     path(MESSAGE + "files/<str:file>/", messages.MessageFile, "message-file"),
     path("jobs/", jobs.Jobs, "jobs"),
     path(JOB, jobs.OneJob, "job"),

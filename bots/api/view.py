@@ -31,6 +31,8 @@ class View(GenericAPIView):
     needs: Mapping[str, Act] = {}
     http_method_names = ["get", "head", "post", "patch", "delete"]
     parser_classes = [StrictJSONParser]
+    # Whether reading asks the platform, which may refuse or want to be asked less often.
+    asks_platform = False
     ordering: tuple[str, ...] = ("pk",)
     # The browsable pages look for filters of it. Each view has its own way to what it shows.
     queryset = Bot.objects.none()

@@ -34,6 +34,7 @@ LEASE = timedelta(seconds=120)
 QUEUED_FOR = timedelta(seconds=10)  # a poll that no worker took by then is queued again
 POLLS_PER_SECOND = 500
 RETRY_UNKNOWN_SECONDS = 60.0  # after settings that cannot work
+MANY = 200  # events of one poll; from then on it is shown as catching up
 
 
 def queue_due() -> int:
@@ -115,15 +116,24 @@ def _catch_up(connection: Connection, platform: Platform) -> int:
         cursor = platform.start_cursor()
         _store(connection, cursor=cursor)
         return 0
-    count = 0
+    progress = states.Progress(connection, fence=connection.fence)
     for batch in platform.catch_up(connection.cursor):
-        count += len(batch.incoming)
-        if not _store(connection, incoming=batch.incoming, cursor=batch.cursor):
-            return count
+        if not _store(
+            connection, incoming=batch.incoming, reactions=batch.reactions, cursor=batch.cursor
+        ):
+            return progress.count
+        progress.add(len(batch.incoming))
+        if progress.count >= MANY and connection.state != State.CATCHING_UP:
+            states.move(
+                connection,
+                State.CATCHING_UP,
+                fence=connection.fence,
+                caught_up=progress.count,
+            )
         Connection.objects.filter(pk=connection.pk, fence=connection.fence).update(
             lease_until=Now() + LEASE
         )
-    return count
+    return progress.count
 
 
 def _store(connection: Connection, **what: object) -> bool:

@@ -6,8 +6,9 @@ written last.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -22,8 +23,24 @@ from spaces.platforms.errors import CredentialsRefused, Misconfigured
 from spaces.platforms.messages import Kind
 
 POLL_OVERDUE = timedelta(seconds=60)
+PROGRESS_SECONDS = 1.0
 # The platform refused the credentials that the bot still has.
 REFUSED = Q(state=State.BAD_CREDENTIALS, generation=F("bot__generation"))
+
+
+class Progress:
+    """Counts what a catch-up brings, for the screen, at most once a second."""
+
+    def __init__(self, connection: Connection, *, fence: int):
+        self.count = 0
+        self._mine = Connection.objects.filter(pk=connection.pk, fence=fence)
+        self._written_at = time.monotonic()
+
+    def add(self, events: int) -> None:
+        self.count += events
+        if time.monotonic() - self._written_at >= PROGRESS_SECONDS:
+            self._mine.update(caught_up=self.count)
+            self._written_at = time.monotonic()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +118,15 @@ def refuse(
     )
 
 
+def called(bot: Bot) -> None:
+    """The platform came by itself, with a webhook: for a bot that waits for nothing else, that is
+    what being live means."""
+    mine = Connection.objects.filter(bot=bot)
+    mine.update(last_call_at=Now(), last_ok_at=Now())
+    if bot.receive == Receive.WEBHOOK and mine.exclude(state=State.LIVE).exists():
+        move(bot.connection, State.LIVE, fence=None, reason="The platform calls.", attempts=0)
+
+
 def startable() -> Q:
     """Connections that have a reason to be tried: switched on, and not refused as they stand."""
     return Q(bot__enabled=True) & ~REFUSED
@@ -147,9 +173,13 @@ def shown(bot: Bot) -> Shown:
             reason="The bot sends only: its receive mode is off.",
             next_step="",
         )
+    if bot.receive == Receive.WEBHOOK:
+        return _called(bot)
     if connection.state in (State.OFF, State.BAD_CREDENTIALS):
         return _waiting(connection)  # switched on, or given new credentials, a moment ago
     if bot.receive == Receive.POLL:
+        if connection.lease_until and connection.lease_until >= now:
+            return _as_written(connection)  # a poll that takes long
         polled_at = connection.not_before or connection.since
         if polled_at < now - POLL_OVERDUE:
             return _unheld(connection, polled_at)
@@ -171,11 +201,34 @@ def _waiting(connection: Connection) -> Shown:
     )
 
 
+def _called(bot: Bot) -> Shown:
+    """Nothing is held in this mode; that the platform came is all the proof there is."""
+    connection = bot.connection
+    if connection.last_call_at is None:
+        return Shown(
+            state=State.STARTING,
+            since=connection.since,
+            reason="Waits for the first call of the platform.",
+            next_step=f"Enter the address /hooks/{bot.slug}/ of this server on the platform.",
+        )
+    last = f"{connection.last_call_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return Shown(
+        state=State.LIVE,
+        since=connection.since,
+        reason=f"Waits for calls of the platform; the last came at {last}.",
+        next_step="",
+    )
+
+
 def _as_written(connection: Connection) -> Shown:
+    reason = connection.reason
+    if connection.state == State.CATCHING_UP and connection.caught_up:
+        # Composed here: a reason that changes all the time would be an event each time.
+        reason = f"Catching up: {connection.caught_up:,} events so far."
     return Shown(
         state=State(connection.state),
         since=connection.since,
-        reason=connection.reason,
+        reason=reason,
         next_step=connection.next_step,
     )
 

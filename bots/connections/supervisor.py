@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -333,8 +333,8 @@ class Supervisor:
         cursor = row.cursor or self._first_cursor(one, platform)
         one.early = []
         self._read(one, platform, platform.open_stream(cursor))
-        states.move(row, State.CATCHING_UP, fence=one.fence, only_from=State.STARTING)
-        count = self._catch_up(one, platform, cursor)
+        states.move(row, State.CATCHING_UP, fence=one.fence, only_from=State.STARTING, caught_up=0)
+        count = self._catch_up(one, platform, cursor, states.Progress(row, fence=one.fence))
         self._hand_over_early(one)
         self._inbox.wait_stored()
         with self._lock:
@@ -378,14 +378,16 @@ class Supervisor:
         self._inbox.put(self._received(one, cursor=cursor))
         return cursor
 
-    def _catch_up(self, one: Held, platform: Platform, cursor: Cursor) -> int:
-        count = 0
+    def _catch_up(
+        self, one: Held, platform: Platform, cursor: Cursor, progress: states.Progress
+    ) -> int:
         for batch in platform.catch_up(cursor):
             if one.dropped:
                 break
-            count += len(batch.incoming)
-            self._inbox.put(self._received(one, batch.incoming, cursor=batch.cursor, catch_up=True))
-        return count
+            received = self._received(one, batch.incoming, cursor=batch.cursor)
+            self._inbox.put(replace(received, reactions=batch.reactions, catch_up=True))
+            progress.add(len(batch.incoming))
+        return progress.count
 
     def _receiver(self, one: Held) -> Callable[[list[Incoming]], None]:
         def receive(incoming: list[Incoming]) -> None:
@@ -416,7 +418,6 @@ class Supervisor:
         incoming: tuple[Incoming, ...] | list[Incoming] = (),
         *,
         cursor: Cursor,
-        catch_up: bool = False,
     ) -> Received:
         return Received(
             connection_id=one.id,
@@ -425,7 +426,6 @@ class Supervisor:
             fence=one.fence,
             incoming=incoming,
             cursor=cursor,
-            catch_up=catch_up,
         )
 
     # Ending -------------------------------------------------------------------------------------

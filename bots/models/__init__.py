@@ -8,6 +8,7 @@ from bots.models.handler_run import HandlerRun
 from bots.models.idempotency import IdempotencyKey
 from bots.models.job import Attempt, Job, JobKind
 from bots.models.lane import Lane, LaneKind, Priority, Work, WorkState
+from bots.models.memory import BotMemory
 from bots.models.message import Direction, Message
 from bots.models.process import Process
 from bots.models.stored_file import StoredFile
@@ -17,6 +18,7 @@ __all__ = [
     "ApiToken",
     "Attempt",
     "Bot",
+    "BotMemory",
     "Connection",
     "Credential",
     "Direction",

@@ -23,10 +23,16 @@ class Receive(models.TextChoices):
 
     WEBSOCKET = "websocket", "Live connection"
     POLL = "poll", "Poll"
+    WEBHOOK = "webhook", "Webhooks"
     OFF = "off", "Off"
 
 
-RECEIVE_NEEDS = {Receive.WEBSOCKET: Ability.STREAM, Receive.POLL: Ability.CATCH_UP}
+# Where nobody said how, a bot receives in the first of these ways that its platform offers.
+RECEIVE_NEEDS = {
+    Receive.WEBSOCKET: Ability.STREAM,
+    Receive.POLL: Ability.CATCH_UP,
+    Receive.WEBHOOK: Ability.WEBHOOK,
+}
 
 
 class Permission(models.TextChoices):
@@ -35,14 +41,21 @@ class Permission(models.TextChoices):
     POST = "post", "Post into channels"
     DIRECT = "direct", "Write to people directly"
     EDIT = "edit", "Edit and delete its messages"
-    REACT = "react", "Add reactions"
-    CHANNELS = "channels", "Create, change and archive channels"
+    REACT = "react", "Add reactions and pin messages"
+    CHANNELS = "channels", "Create, change, archive and restore channels"
     PARTICIPANTS = "participants", "Add and remove participants"
     RECEIPTS = "receipts", "Send read receipts"
     PRESENCE = "presence", "Show presence and typing"
+    CUSTOM = "custom", "Make requests in the platform's own words"
+
+
+def usual_permissions() -> list[str]:
+    """What a new bot may do: all that we know the meaning of."""
+    return [str(p) for p in Permission if p != Permission.CUSTOM]
 
 
 def every_permission() -> list[str]:
+    """Named by the first migration, for which it has to stay."""
     return [str(p) for p in Permission]
 
 
@@ -56,7 +69,7 @@ class Bot(models.Model):
         default=True, help_text="While it is off, the bot receives nothing and its jobs wait."
     )
     receive = models.CharField(max_length=10, choices=Receive.choices, default=Receive.WEBSOCKET)
-    permissions = models.JSONField(default=every_permission, blank=True)
+    permissions = models.JSONField(default=usual_permissions, blank=True)
     read_receipts = models.BooleanField(
         default=True, help_text="Whether people see that the bot has read their messages."
     )

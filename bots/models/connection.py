@@ -30,6 +30,7 @@ class Connection(models.Model):
     attempts = models.PositiveIntegerField(default=0)  # failed ones since it was last live
     caught_up = models.PositiveIntegerField(default=0)  # events fetched by the last catch-up
     last_event_at = models.DateTimeField(null=True)  # when a stored event was received
+    last_call_at = models.DateTimeField(null=True)  # when the platform last came by itself
     last_ok_at = models.DateTimeField(null=True)  # when the platform last proved that it is there
 
     # The lease: who may write events and the cursor. `fence` grows with every claim, and every

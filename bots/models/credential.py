@@ -13,7 +13,8 @@ class Credential(models.Model):
     name = models.CharField(max_length=50)
     # Encrypted by bots.secrets, or empty when `reference` says where the value is.
     value = models.TextField(blank=True, editable=False)
-    # "$BOT_NAME" of the environment or "file:name" below the secrets folder; not a secret itself.
+    # "$BOT_NAME" of the environment, "file:name" below the secrets folder or "netrc:host" of the
+    # netrc file there; not a secret itself.
     reference = models.CharField(max_length=255, blank=True)
     changed_at = models.DateTimeField()
     changed_by = models.ForeignKey(

@@ -7,6 +7,7 @@ from django.db.models import Q
 
 from bots.models.bot import Bot
 from bots.models.event import Event
+from bots.models.job import Job
 from bots.models.lane import UNFINISHED, Work
 
 
@@ -15,6 +16,12 @@ class HandlerRun(Work):
     event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="handler_runs")
     handler = models.CharField(max_length=100)
     traceback = models.TextField(blank=True)  # of the last failure; for operators only
+
+    # Until then a request of the platform waits for an answer; empty when none does.
+    answer_until = models.DateTimeField(null=True)
+    # What the handler answered: a job that the request may take until then, and that is done as
+    # any other if it does not.
+    answer = models.ForeignKey(Job, on_delete=models.SET_NULL, null=True, related_name="+")
 
     class Meta:
         ordering = ["-pk"]

@@ -14,7 +14,13 @@ from spaces.models import Channel
 # All moves a job can make; `bots.jobs` and `bots.runner` make them by updates that name the state
 # they leave.
 MOVES: dict[WorkState, set[WorkState]] = {
-    WorkState.QUEUED: {WorkState.RUNNING, WorkState.CANCELLED, WorkState.EXPIRED, WorkState.FAILED},
+    WorkState.QUEUED: {
+        WorkState.RUNNING,
+        WorkState.SUCCEEDED,  # a waiting webhook's response said it
+        WorkState.CANCELLED,
+        WorkState.EXPIRED,
+        WorkState.FAILED,
+    },
     WorkState.RUNNING: {
         WorkState.QUEUED,
         WorkState.SUCCEEDED,
@@ -33,6 +39,8 @@ class JobKind(models.TextChoices):
     POST = "message.post"
     EDIT = "message.edit"
     DELETE = "message.delete"
+    PIN = "message.pin"
+    UNPIN = "message.unpin"
     REACT = "reaction.add"
     UNREACT = "reaction.remove"
     MARK_READ = "channel.read"
@@ -40,12 +48,14 @@ class JobKind(models.TextChoices):
     CREATE_CHANNEL = "channel.create"
     UPDATE_CHANNEL = "channel.update"
     ARCHIVE_CHANNEL = "channel.archive"
+    RESTORE_CHANNEL = "channel.restore"
     JOIN_CHANNEL = "channel.join"
     LEAVE_CHANNEL = "channel.leave"
     ADD_PARTICIPANTS = "participants.add"
     REMOVE_PARTICIPANTS = "participants.remove"
     PRESENCE = "bot.presence"
     SYNC = "bot.sync"
+    CUSTOM_REQUEST = "platform.request"
 
 
 class Job(Work):

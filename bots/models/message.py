@@ -23,6 +23,9 @@ class Message(models.Model):
     text = models.TextField(blank=True)
     card = models.JSONField(null=True)  # the fields of messages.Card
     files = models.JSONField(default=list)  # of {id, name, content_type, size}
+    # Of {person, name}, the person by the platform's id; null: unknown, as of old messages. Written
+    # by the inbox only, and only together with the events that tell of the changes.
+    reactions = models.JSONField(null=True)
     thread = models.CharField(max_length=255, blank=True)  # remote id of the message answered
     sent_at = models.DateTimeField()
     edited_at = models.DateTimeField(null=True)

@@ -9,10 +9,18 @@ from django.urls import reverse
 
 from bots import clients, lifecycle
 from bots.connections import states
-from bots.models import Bot, Credential, Job, State
+from bots.models import Bot, Credential, Job, JobKind, State
 from bots.tests import cast
-from bots.tests.builders import SECRET, make_bot, make_channel, make_space, run_lanes
+from bots.tests.builders import (
+    SECRET,
+    make_bot,
+    make_channel,
+    make_job,
+    make_space,
+    run_lanes,
+)
 from spaces.models import Channel
+from spaces.testing import faulty  # noqa: F401 - registers the platform `plain`
 
 pytestmark = pytest.mark.django_db
 
@@ -477,6 +485,76 @@ def test_a_channel_is_created(bot):
     assert channel.kind == "private"
     assert channel.topic == "Coins"
     assert channel.participants.count() == 2
+
+
+def test_a_channel_is_changed_and_what_is_left_empty_stays(bot):
+    channel = make_channel(bot, "lobby", title="The lobby")
+
+    ask(
+        cast.root(),
+        bot,
+        "change-channel",
+        channel="lobby",
+        name="hall",
+        purpose="To meet",
+        channel_kind="private",
+    )
+    run_lanes()
+
+    channel.refresh_from_db()
+    assert (channel.name, channel.purpose, channel.kind) == ("hall", "To meet", "private")
+    assert channel.title == "The lobby"
+
+
+def test_a_change_of_nothing_is_refused(bot):
+    make_channel(bot, "lobby")
+
+    answer = ask(cast.root(), bot, "change-channel", channel="lobby")
+
+    assert "Enter what to change." in text_of(answer)
+    assert not Job.objects.exists()
+
+
+def test_an_archived_channel_is_offered_and_restored(bot):
+    channel = make_channel(bot, "lobby")
+    make_job(bot, channel, kind=JobKind.ARCHIVE_CHANNEL, payload={})
+    lifecycle.sync(bot, requested_by="alice")
+    run_lanes()
+    root = cast.root()
+
+    offered = root.get(f"/admin/bots/bot/{bot.pk}/ask/restore-channel/").content.decode()
+    ask(root, bot, "restore-channel", channel="lobby")
+    run_lanes()
+
+    channel.refresh_from_db()
+    assert 'value="lobby"' in offered
+    assert not channel.archived
+
+
+def test_a_message_may_be_for_one_person_in_a_channel(bot):
+    make_channel(bot, "lobby", people=["dagobert"])
+    root = cast.root()
+
+    refused = ask(root, bot, "send", person="dagobert", only_for="dagobert", text="psst")
+    ask(root, bot, "send", channel="lobby", only_for="@dagobert", text="psst")
+
+    assert "Name the channel they are in" in text_of(refused)
+    assert Job.objects.get().payload["only_for"]["username"] == "dagobert"
+
+
+def test_forms_leave_out_what_the_platform_cannot_do():
+    plain = make_bot("plain", space=make_space("plain", platform="plain"))
+    root = cast.root()
+
+    forms = {
+        name: root.get(f"/admin/bots/bot/{plain.pk}/ask/{name}/").context["form"]
+        for name in ("send", "create-channel", "change-channel")
+    }
+
+    assert "only_for" not in forms["send"].fields
+    assert "purpose" not in forms["create-channel"].fields
+    assert set(forms["change-channel"].fields) == {"once", "channel", "title", "topic"}
+    assert "Restore channel" not in text_of(root.get(page_of(plain)))
 
 
 def test_the_outcome_of_each_added_person_is_on_the_page_of_the_job(bot):

@@ -5,9 +5,17 @@ from __future__ import annotations
 import pytest
 
 from bots.models import Job
-from bots.tests.builders import make_bot, make_channel, make_client, make_person, run_lanes
+from bots.tests.builders import (
+    make_bot,
+    make_channel,
+    make_client,
+    make_person,
+    make_space,
+    run_lanes,
+)
 from spaces.models import Person
-from spaces.platforms.messages import Outgoing
+from spaces.platforms.messages import ChannelKind, Outgoing
+from spaces.testing import faulty  # noqa: F401 - registers the platform `plain`
 
 pytestmark = pytest.mark.django_db
 
@@ -47,6 +55,7 @@ def test_channels_are_listed_and_found_by_every_name(lobby, alice):
         "name": "lobby",
         "title": "The lobby",
         "topic": "",
+        "purpose": "",
         "archived": False,
     }
     for name in (str(lobby.pk), "lobby", "%23lobby", "~lobby", "The%20lobby"):
@@ -92,6 +101,111 @@ def test_a_channel_is_changed_and_archived(alice):
     done(alice, alice.delete(LOBBY))
 
     assert alice.get(LOBBY).json()["archived"] is True
+
+
+def test_a_channel_gets_a_purpose_another_name_and_another_kind(alice):
+    body = {"name": "hall", "purpose": "To meet", "kind": "private"}
+
+    job = done(alice, alice.patch(LOBBY, body, format="json"))
+
+    assert job["state"] == "succeeded"
+    hall = alice.get(f"{CHANNELS}hall/").json()
+    assert {name: hall[name] for name in body} == body
+    assert hall["title"] == "The lobby"
+
+
+def test_a_purpose_is_emptied(alice):
+    for purpose in ("To meet", ""):
+        done(alice, alice.patch(LOBBY, {"purpose": purpose}, format="json"))
+
+    assert alice.get(LOBBY).json()["purpose"] == ""
+
+
+def test_a_channel_has_a_purpose_from_the_start(alice):
+    done(alice, alice.post(CHANNELS, {"name": "ops", "purpose": "To run it"}, format="json"))
+
+    assert alice.get(f"{CHANNELS}ops/").json()["purpose"] == "To run it"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("patch", "lobby/", {"name": "hall"}),
+        ("patch", "lobby/", {"purpose": ""}),
+        ("patch", "lobby/", {"kind": "private", "title": "Hall"}),
+        ("post", "", {"name": "ops", "purpose": "To run it"}),
+        ("post", "restore/", {"channel": "lobby"}),
+    ],
+)
+def test_what_the_platform_cannot_change_is_refused_at_once(method, path, body):
+    make_channel(make_bot("plain", space=make_space(platform="plain")), "lobby")
+    client = make_client()
+    channels = "/api/v1/bots/plain/channels/"
+
+    refused = getattr(client, method)(f"{channels}{path}", body, format="json")
+    fine = client.patch(f"{channels}lobby/", {"title": "Hall"}, format="json")
+
+    assert (refused.status_code, refused.json()["code"]) == (422, "unsupported")
+    assert fine.status_code == 202
+
+
+@pytest.mark.parametrize("way", ["our id", "remote id", "name", "#name"])
+def test_an_archived_channel_is_restored_also_when_it_is_in_no_list_any_more(lobby, alice, way):
+    done(alice, alice.delete(LOBBY))
+    done(alice, alice.post("/api/v1/bots/echo/sync/"))
+    assert alice.get(LOBBY).status_code == 404
+
+    name = {"our id": str(lobby.pk), "remote id": lobby.remote_id}.get(
+        way, way.replace("name", "lobby")
+    )
+    job = done(alice, alice.post(f"{CHANNELS}restore/", {"channel": name}, format="json"))
+
+    assert (job["kind"], job["state"]) == ("channel.restore", "succeeded")
+    assert job["channel"] == str(lobby.pk)
+    assert alice.get(LOBBY).json()["archived"] is False
+
+
+def test_a_private_channel_is_restored_by_the_name_it_had(bot, alice):
+    den = make_channel(bot, "den", kind=ChannelKind.PRIVATE)
+    done(alice, alice.delete(f"{CHANNELS}den/"))
+    done(alice, alice.post("/api/v1/bots/echo/sync/"))
+
+    job = done(alice, alice.post(f"{CHANNELS}restore/", {"channel": "den"}, format="json"))
+
+    assert (job["state"], job["channel"]) == ("succeeded", str(den.pk))
+
+
+def test_the_archived_one_of_two_with_one_name_is_meant(bot, lobby, alice):
+    done(alice, alice.delete(LOBBY))
+    make_channel(bot, "lobby")
+
+    job = done(alice, alice.post(f"{CHANNELS}restore/", {"channel": "lobby"}, format="json"))
+
+    assert (job["channel"], job["error"]["code"]) == (str(lobby.pk), "name_taken")
+
+
+def test_two_archived_ones_are_not_guessed_between(bot, lobby, alice):
+    done(alice, alice.delete(LOBBY))
+    make_channel(bot, "lobby")
+    done(alice, alice.delete(f"{CHANNELS}{bot.space.channels.get(archived=False).pk}/"))
+
+    refused = alice.post(f"{CHANNELS}restore/", {"channel": "lobby"}, format="json")
+
+    assert (refused.status_code, refused.json()["code"]) == (404, "channel_ambiguous")
+
+
+def test_a_channel_that_only_the_platform_knows_is_named_to_it_as_it_was_typed(alice):
+    job = done(alice, alice.post(f"{CHANNELS}restore/", {"channel": "attic"}, format="json"))
+
+    assert (job["state"], job["error"]["code"]) == ("failed", "remote_not_found")
+
+
+def test_a_private_channel_of_others_is_not_found_to_be_restored(alice):
+    den = make_channel(make_bot("other"), "den", kind=ChannelKind.PRIVATE)
+
+    job = done(alice, alice.post(f"{CHANNELS}restore/", {"channel": str(den.pk)}, format="json"))
+
+    assert (job["state"], job["channel"]) == ("failed", None)
 
 
 def test_people_are_added_with_an_outcome_for_each(alice):
@@ -193,7 +307,12 @@ def test_typing_is_a_job(alice):
         ("post", f"{LOBBY}participants/", {"people": ["a"], "moderator": 1}, "moderator"),
         ("delete", f"{LOBBY}participants/", None, "people"),
         ("post", f"{LOBBY}read/", {"message": 1}, "message"),
+        ("patch", LOBBY, {"name": ""}, "name"),
+        ("patch", LOBBY, {"kind": "group"}, "kind"),
+        ("patch", LOBBY, {"purpose": 1}, "purpose"),
         ("post", f"{CHANNELS}join/", {}, "name"),
+        ("post", f"{CHANNELS}restore/", {}, "channel"),
+        ("post", f"{CHANNELS}restore/", {"channel": ""}, "channel"),
     ],
 )
 def test_a_bad_request_is_a_400_that_names_the_field(alice, method, path, body, field):
@@ -224,6 +343,7 @@ def doors(client):
     return [
         client.post(CHANNELS, {"name": "x"}, format="json"),
         client.post(f"{CHANNELS}join/", {"name": "x"}, format="json"),
+        client.post(f"{CHANNELS}restore/", {"channel": "lobby"}, format="json"),
         client.patch(LOBBY, {"title": "x"}, format="json"),
         client.delete(LOBBY),
         client.post(f"{LOBBY}participants/", {"people": ["x"]}, format="json"),

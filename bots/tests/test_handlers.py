@@ -52,6 +52,12 @@ def whisperer(call: Call) -> None:
     call.reply_privately("psst")
 
 
+@on("command.invoked", name="test_commander")
+def commander(call: Call) -> None:
+    heard.append(f"{call.command}: {call.text}")
+    call.reply("done")
+
+
 @pytest.fixture(autouse=True)
 def _silence():
     yield
@@ -61,16 +67,16 @@ def _silence():
 
 def tell(bot: Bot, channel, text: str, number: int = 1, person=ALICE, **changes) -> None:
     """A message arrives at the bot."""
-    incoming = Incoming(
-        kind=Kind.MESSAGE_POSTED,
-        id=f"message-{channel.name}-{number}",
-        message_id=f"{channel.name}-{number}",
-        occurred_at=timezone.now(),
-        channel_id=channel.remote_id,
-        person=person,
-        text=text,
-        **changes,
-    )
+    values = {
+        "kind": Kind.MESSAGE_POSTED,
+        "id": f"message-{channel.name}-{number}",
+        "message_id": f"{channel.name}-{number}",
+        "occurred_at": timezone.now(),
+        "channel_id": channel.remote_id,
+        "person": person,
+        "text": text,
+    }
+    incoming = Incoming(**values | changes)
     bot.connection.refresh_from_db()
     inbox.receive(
         [
@@ -118,6 +124,47 @@ def test_the_bots_own_messages_are_not_shown_to_its_handlers():
     run_lanes()
 
     assert heard == []
+
+
+def test_what_the_platform_wrote_itself_is_not_shown_to_handlers():
+    bot = make_bot(handlers=["test_listener"])
+
+    tell(bot, make_channel(bot), "alice joined the channel", system=True)
+    run_lanes()
+
+    assert heard == []
+    assert bot.events.get(kind="message.posted").data["message"]["system"] is True
+    assert bot.messages.get().text == "alice joined the channel"
+
+
+def test_a_command_is_told_with_its_text_and_answered_in_its_thread():
+    bot = make_bot(handlers=["test_commander"])
+    channel = make_channel(bot)
+    changes = {"kind": Kind.COMMAND_INVOKED, "message_id": "", "command": "/deploy"}
+
+    tell(bot, channel, "to production", **changes, thread="")
+    run_lanes()
+
+    assert heard == ["/deploy: to production"]
+    assert posted(channel) == ["done"]
+    data = bot.events.get(kind="command.invoked").data
+    assert (data["command"], data["text"]) == ("/deploy", "to production")
+    assert data["person"]["username"] == "alice"
+
+
+def test_events_that_are_handled_concurrently_wait_for_no_other():
+    bot = make_bot(handlers=["test_listener"], options={"event_handling": "concurrently"})
+    channel = make_channel(bot)
+    failures.append(RuntimeError("once"))
+    for number in range(20):  # more than there are lanes
+        tell(bot, channel, str(number), number)
+
+    run_lanes()
+
+    waiting = HandlerRun.objects.filter(state=WorkState.QUEUED)
+    assert waiting.count() == 1
+    assert HandlerRun.objects.filter(state=WorkState.SUCCEEDED).count() == 19
+    assert len(set(heard)) == 20
 
 
 def test_replies_go_where_the_message_was_and_into_its_thread():

@@ -17,7 +17,14 @@ from bots.models import Bot, Connection, Receive, State
 from bots.tests.builders import SECRET, make_bot, make_channel, make_person, make_space
 from spaces.models import Space
 from spaces.platforms.errors import CredentialsRefused, RateLimited, Unavailable
-from spaces.platforms.messages import Kind, Outgoing
+from spaces.platforms.messages import (
+    Batch,
+    Kind,
+    MessageReactions,
+    Outgoing,
+    PersonInfo,
+    Reaction,
+)
 from spaces.testing import faulty
 
 pytestmark = pytest.mark.django_db
@@ -245,6 +252,50 @@ def test_a_bot_that_holds_its_share_of_the_threads_waits_for_its_next_turn(bot):
 
     poller.poll(bot.pk)
     assert connection_of(bot).state == State.LIVE
+
+
+def test_a_poll_that_brings_much_is_shown_as_catching_up(bot):
+    poller.poll(bot.pk)
+    say(bot, *(f"missed {n}" for n in range(poller.MANY)))
+    seen = []
+
+    def watched(do):
+        for batch in do():
+            yield batch
+            row = connection_of(bot)  # the batch is stored by now
+            seen.append((row.state, row.caught_up > 0))
+
+    faulty.script(watched, operation="catch_up")
+    poller.poll(bot.pk)
+
+    assert seen[-1] == (State.CATCHING_UP, True)
+    row = connection_of(bot)
+    assert (row.state, row.caught_up >= poller.MANY) == (State.LIVE, True)
+    states_told = bot.events.filter(kind=Kind.CONNECTION_CHANGED).order_by("pk")
+    assert [event.data["state"] for event in states_told] == ["live", "catching_up", "live"]
+
+
+def test_reactions_that_a_poll_counts_up_are_compared(bot):
+    poller.poll(bot.pk)
+    say(bot, "nice")
+    poller.poll(bot.pk)
+    message = bot.messages.get(text="nice")
+    now = timezone.now()
+    tada = Reaction(person=PersonInfo(id="alice", username="alice"), name="tada", added_at=now)
+    counted = MessageReactions(
+        channel_id=message.channel.remote_id,
+        message_id=message.remote_id,
+        reactions=(tada,),
+        since=now,
+    )
+    batch = Batch(incoming=(), cursor=connection_of(bot).cursor, reactions=(counted,))
+    faulty.script(lambda do: iter([batch]), operation="catch_up")
+
+    poller.poll(bot.pk)
+
+    assert bot.events.filter(kind=Kind.REACTION_ADDED).count() == 1
+    message.refresh_from_db()
+    assert message.reactions == [{"person": "alice", "name": "tada"}]
 
 
 def test_a_poll_that_ends_well_hides_no_refusal_that_came_meanwhile(bot):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from spaces.platforms.errors import CredentialsRefused, Misconfigured
 from spaces.platforms.messages import Kind
 
 pytestmark = pytest.mark.django_db
+DEADLINE = 10.0
 SOON, AGO = timedelta(seconds=5), timedelta(seconds=-5)
 
 
@@ -39,6 +41,36 @@ def test_a_refusal_stands_until_the_settings_change_whoever_says_otherwise():
     lifecycle.reconnect(bot)
     assert states.refusal(bot) is None
     assert states.move(row, State.LIVE, fence=row.fence)
+
+
+def test_catching_up_shows_how_far_it_is_without_an_event_for_each_step():
+    bot = make_bot()
+    row = connection_of(bot)
+    states.move(row, State.CATCHING_UP, fence=row.fence)
+    progress = states.Progress(row, fence=row.fence)
+
+    progress.add(1000)
+    assert shown(bot, lease_until=timezone.now() + SOON).reason == ""
+    deadline = time.monotonic() + DEADLINE
+    while not connection_of(bot).caught_up:  # written down at most once a second
+        assert time.monotonic() < deadline
+        progress.add(1)
+
+    held = shown(bot, lease_until=timezone.now() + SOON)
+    assert held.reason == f"Catching up: {connection_of(bot).caught_up:,} events so far."
+    assert bot.events.filter(kind=Kind.CONNECTION_CHANGED).count() == 1
+
+
+def test_a_poll_that_takes_long_is_not_called_gone():
+    bot = make_bot(receive=Receive.POLL)
+    then = timezone.now() - states.POLL_OVERDUE * 2
+
+    polling = shown(
+        bot, state=State.CATCHING_UP, not_before=then, lease_until=timezone.now() + SOON
+    )
+    gone = shown(bot, lease_until=timezone.now() + AGO)
+
+    assert (polling.state, gone.state) == (State.CATCHING_UP, State.STALE)
 
 
 def test_a_step_is_not_written_over_an_end_that_came_first():

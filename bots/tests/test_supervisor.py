@@ -21,7 +21,15 @@ from bots.processes import own_name
 from bots.tests.builders import SECRET, join, make_bot, make_channel, make_person, make_space
 from spaces.models import Channel, LocalEvent, Space
 from spaces.platforms.errors import Misconfigured, Unavailable
-from spaces.platforms.messages import Incoming, Kind, Outgoing
+from spaces.platforms.messages import (
+    Batch,
+    Incoming,
+    Kind,
+    MessageReactions,
+    Outgoing,
+    PersonInfo,
+    Reaction,
+)
 from spaces.testing import faulty
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -404,6 +412,29 @@ def test_a_platform_that_hangs_or_fails_at_its_goodbye_holds_up_nobody(
         finally:
             gate.set()
             closing.wait(DEADLINE)
+
+
+def test_reactions_that_came_while_it_was_away_are_told(supervise, shaky):
+    bot = make_bot(space=shaky)
+    say(bot)
+    supervise()
+    until_shown(bot, State.LIVE)
+    say(bot, "nice")
+    until(lambda: heard(bot) == [("nice", False)])
+    message, now = bot.messages.get(), timezone.now()
+    assert message.reactions == []
+    counted = MessageReactions(
+        channel_id=message.channel.remote_id,
+        message_id=message.remote_id,
+        reactions=(Reaction(person=PersonInfo(id="x", username="x"), name="tada", added_at=now),),
+        since=now,
+    )
+    batch = Batch(incoming=(), cursor=connection_of(bot).cursor, reactions=(counted,))
+    faulty.script(lambda do: iter([batch]), operation="catch_up")
+
+    lifecycle.reconnect(bot)
+
+    until(lambda: bot.events.filter(kind=Kind.REACTION_ADDED, catch_up=True).count() == 1)
 
 
 # Leases -----------------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ class ChannelSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Channel
-        fields = ["id", "remote_id", "kind", "name", "title", "topic", "archived"]
+        fields = ["id", "remote_id", "kind", "name", "title", "topic", "purpose", "archived"]
         read_only_fields = fields
 
 
@@ -156,18 +156,34 @@ class NewChannelSerializer(serializers.Serializer):
         choices=[(k.value, k.name) for k in ChannelKind], default=ChannelKind.PUBLIC.value
     )
     topic = Text(max_length=4000, required=False, allow_blank=True)
+    purpose = Text(max_length=4000, required=False, allow_blank=True)
     people = serializers.ListField(
         child=PersonName(), required=False, max_length=1000, help_text="Username, e-mail or id."
     )
 
 
 class ChannelChangeSerializer(serializers.Serializer):
+    """What is not named stays as it is."""
+
     title = Text(max_length=LONGEST_NAME, required=False)
     topic = Text(max_length=4000, required=False, allow_blank=True)
+    purpose = Text(max_length=4000, required=False, allow_blank=True)
+    name = Text(
+        max_length=LONGEST_NAME,
+        required=False,
+        help_text="Its short name, which is part of addresses on some platforms.",
+    )
+    kind = Choice(
+        choices=[(k.value, k.name) for k in (ChannelKind.PUBLIC, ChannelKind.PRIVATE)],
+        required=False,
+        help_text="Makes a public channel private, or a private one public.",
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if not attrs:
-            raise serializers.ValidationError("Name what to change: title, topic or both.")
+            raise serializers.ValidationError(
+                "Name what to change: title, topic, purpose, name or kind."
+            )
         return attrs
 
 

@@ -16,6 +16,7 @@ class Channel(models.Model):
     name = models.CharField(max_length=255, blank=True)
     title = models.CharField(max_length=255, blank=True)
     topic = models.TextField(blank=True)
+    purpose = models.TextField(blank=True, default="")
     archived = models.BooleanField(default=False)
     synced_at = models.DateTimeField(null=True, blank=True)
 

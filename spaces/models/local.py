@@ -68,6 +68,7 @@ class LocalRoom(models.Model):
     name = models.CharField(max_length=100, blank=True)
     title = models.CharField(max_length=200, blank=True)
     topic = models.TextField(blank=True)
+    purpose = models.TextField(blank=True, default="")
     creator = models.ForeignKey(LocalAccount, on_delete=models.CASCADE, related_name="+")
     key = models.CharField(max_length=255, blank=True)  # NewChannel.key
     pair_key = models.CharField(max_length=50, blank=True)  # of a direct room: "lower:higher" ids
@@ -140,6 +141,7 @@ class LocalMessage(models.Model):
     posted_at = models.DateTimeField()
     edited_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(null=True)
+    pinned_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
@@ -187,7 +189,8 @@ class LocalEvent(models.Model):
     """The log that catching up and streams read. Never changed; old ones are pruned.
 
     Room and actor have no index: nobody asks for their events, and each one would make every post
-    dearer. A room of null means that everybody in the space is told.
+    dearer. A room of null means that everybody in the space is told; with `only_for` this account
+    alone is, if it listens.
     """
 
     space = models.ForeignKey(Space, on_delete=models.CASCADE, related_name="+", db_index=False)
@@ -198,6 +201,9 @@ class LocalEvent(models.Model):
     )
     actor = models.ForeignKey(
         LocalAccount, on_delete=models.CASCADE, related_name="+", db_index=False
+    )
+    only_for = models.ForeignKey(
+        LocalAccount, on_delete=models.CASCADE, null=True, related_name="+", db_index=False
     )
     payload = models.JSONField()
     at = models.DateTimeField()

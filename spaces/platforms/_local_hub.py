@@ -198,7 +198,11 @@ class Hub:
         stays = _stays(events, {account for heard in listeners.values() for account in heard})
         for event in events:
             heard = listeners[event.space_id]
-            audience = heard if event.room_id is None else _present(stays[event.room_id], event.seq)
+            audience = set(heard)
+            if event.room_id is not None:
+                audience &= _present(stays[event.room_id], event.seq)
+            if event.only_for_id is not None:
+                audience &= {event.only_for_id}
             body = json.dumps(event_json(event), separators=(",", ":")).encode()
             for account_id in audience:
                 if account_id == event.actor_id and event.kind in NOT_FOR_ACTOR:

@@ -56,14 +56,22 @@ class Write:
     def next_seq(self) -> int:
         return self._clock.seq + len(self._events) + 1
 
-    def emit(self, kind: Kind, room: LocalRoom | None, **payload: Any) -> int:
-        """Tell everybody concerned; the number of the event."""
+    def emit(
+        self,
+        kind: Kind,
+        room: LocalRoom | None,
+        *,
+        only_for: LocalAccount | None = None,
+        **payload: Any,
+    ) -> int:
+        """Tell everybody concerned, or only this account if it listens; the event's number."""
         event = LocalEvent(
             space_id=self._clock.space_id,
             seq=self.next_seq,
             kind=kind.value,
             room=room,
             actor=self.me,
+            only_for=only_for,
             payload={"actor": asdict(accounts.info(self.me)), **payload},
             at=self.at,
         )
@@ -105,7 +113,8 @@ def batches(me: LocalAccount, after: int) -> Iterator[Batch]:
 
 
 def _told(me: LocalAccount, after: int, until: int) -> QuerySet[LocalEvent]:
-    """The events that concern this account: of its rooms while it was in them, and of the space."""
+    """The events that concern this account: of its rooms while it was in them, and of the space.
+    Those that were only for somebody were for that moment."""
     stays = LocalMember.objects.filter(
         Q(left_seq=None) | Q(left_seq__gte=OuterRef("seq")),
         account=me,
@@ -113,7 +122,7 @@ def _told(me: LocalAccount, after: int, until: int) -> QuerySet[LocalEvent]:
         joined_seq__lte=OuterRef("seq"),
     )
     return (
-        LocalEvent.objects.filter(space=me.clock_id, seq__gt=after, seq__lte=until)
+        LocalEvent.objects.filter(space=me.clock_id, seq__gt=after, seq__lte=until, only_for=None)
         .filter(Q(room=None) | Q(Exists(stays)))
         .exclude(actor=me, kind__in=NOT_FOR_ACTOR)
         .order_by("seq")

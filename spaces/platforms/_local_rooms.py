@@ -1,4 +1,4 @@
-"""Rooms of the local platform: who sees, joins and moderates them, and the messages in them.
+"""Rooms of the local platform: who sees, joins and moderates them, and what changes in them.
 
 The rules stand in the docstring of `local.py`.
 """
@@ -10,23 +10,28 @@ from dataclasses import asdict
 
 from django.db.models import Exists, OuterRef, Q
 
-from spaces.models.local import LocalAccount, LocalFile, LocalMember, LocalMessage, LocalRoom
+from spaces.models.local import LocalAccount, LocalMember, LocalRoom
 from spaces.platforms import _local_accounts as accounts
 from spaces.platforms import _local_wire as wire
 from spaces.platforms._local_log import Write
 from spaces.platforms.errors import Forbidden, NotFound, Rejected
 from spaces.platforms.messages import (
+    ChannelChange,
     ChannelInfo,
     ChannelKind,
-    File,
     Kind,
     NewChannel,
     PersonInfo,
     PersonOutcome,
     PersonRef,
     Role,
-    Sent,
 )
+
+LONGEST_TITLE = 200  # characters
+LONGEST_TOPIC = 1_000
+
+# Rooms of these kinds may become one another.
+CONVERTIBLE = frozenset({ChannelKind.PUBLIC, ChannelKind.PRIVATE})
 
 
 def visible(me: LocalAccount) -> Q:
@@ -63,6 +68,11 @@ def moderates(member: LocalMember) -> bool:
     if member.role == Role.MODERATOR:
         return True
     return not member.room.members.filter(left_seq=None, role=Role.MODERATOR).exists()
+
+
+def refuse_others(member: LocalMember) -> None:
+    if not moderates(member):
+        raise Forbidden("Only moderators of this channel may do that.")
 
 
 def refuse_archived(room: LocalRoom) -> None:
@@ -118,15 +128,14 @@ def create(write: Write, new: NewChannel) -> LocalRoom:
     space_id = write.me.clock_id
     if new.kind is not ChannelKind.GROUP and not (new.name or new.title):
         raise Rejected("A channel needs a name or a title.", code="title_missing")
-    live = LocalRoom.objects.filter(space_id=space_id, archived_at=None)
-    if new.name and live.filter(name=new.name).exists():
-        raise Rejected(f"There is a channel {new.name!r} already.", code="name_taken")
+    refuse_taken(space_id, new.name)
     room = LocalRoom.objects.create(
         space_id=space_id,
         kind=new.kind,
         name=new.name,
         title=new.title,
         topic=new.topic,
+        purpose=new.purpose,
         creator=write.me,
         key=new.key,
         created_at=write.at,
@@ -135,6 +144,53 @@ def create(write: Write, new: NewChannel) -> LocalRoom:
     role = Role.MEMBER if new.kind is ChannelKind.GROUP else Role.MODERATOR
     store_members(write, room, [write.me], role, seq)
     return room
+
+
+def check_texts(wanted: NewChannel | ChannelChange) -> None:
+    """Raises `Rejected` for what is too long or no text."""
+    accounts.checked(wanted.name or "", accounts.LONGEST_NAME, "name")
+    accounts.checked(wanted.title or "", LONGEST_TITLE, "title")
+    accounts.checked(wanted.topic or "", LONGEST_TOPIC, "topic")
+    accounts.checked(wanted.purpose or "", LONGEST_TOPIC, "purpose")
+
+
+def refuse_taken(space_id: int, name: str) -> None:
+    live = LocalRoom.objects.filter(space_id=space_id, archived_at=None)
+    if name and live.filter(name=name).exists():
+        raise Rejected(f"There is a channel {name!r} already.", code="name_taken")
+
+
+def change(write: Write, room: LocalRoom, wanted: ChannelChange) -> None:
+    given = {name: value for name, value in asdict(wanted).items() if value is not None}
+    changes = {name: value for name, value in given.items() if getattr(room, name) != value}
+    if not changes:
+        return
+    if "kind" in changes and not {ChannelKind(room.kind), changes["kind"]} <= CONVERTIBLE:
+        raise Rejected(
+            "Public channels become private ones, private ones public, and no others.",
+            code="kind_stays",
+        )
+    refuse_taken(room.space_id, changes.get("name", ""))
+    for name, value in changes.items():
+        setattr(room, name, value)
+    if not (room.name or room.title or room.kind == ChannelKind.GROUP):
+        raise Rejected("A channel needs a name or a title.", code="title_missing")
+    room.save(update_fields=list(changes))
+    write.emit(Kind.CHANNEL_CHANGED, room, channel=wire.channel_json(info(room)))
+
+
+def archive(write: Write, room: LocalRoom) -> None:
+    room.archived_at = write.at
+    room.save(update_fields=["archived_at"])
+    write.emit(Kind.CHANNEL_DELETED, room, channel=wire.channel_json(info(room)))
+
+
+def restore(write: Write, room: LocalRoom) -> None:
+    """Its name may have been given away meanwhile."""
+    refuse_taken(room.space_id, room.name)
+    room.archived_at = None
+    room.save(update_fields=["archived_at"])
+    write.emit(Kind.CHANNEL_CHANGED, room, channel=wire.channel_json(info(room)))
 
 
 def add_people(
@@ -200,6 +256,7 @@ def info(room: LocalRoom, peer: PersonInfo | None = None) -> ChannelInfo:
         name=room.name,
         title=room.title,
         topic=room.topic,
+        purpose=room.purpose,
         archived=room.archived_at is not None,
         peer=peer,
     )
@@ -214,40 +271,3 @@ def infos(rooms: Iterable[LocalRoom], me: LocalAccount) -> list[ChannelInfo]:
         others = LocalMember.objects.filter(room__in=direct).exclude(account=me)
         peers = {m.room_id: accounts.info(m.account) for m in others.select_related("account")}
     return [info(room, peers.get(room.pk)) for room in rooms]
-
-
-def message(room: LocalRoom, message_id: str) -> LocalMessage:
-    live = LocalMessage.objects.filter(room=room, pk=accounts.row_id(message_id), deleted_at=None)
-    if row := live.first():
-        return row
-    raise NotFound("There is no such message in this channel.")
-
-
-def thread(room: LocalRoom, message_id: str) -> LocalMessage | None:
-    """The message that the thread hangs on; an answer to an answer joins its thread."""
-    if not message_id:
-        return None
-    row = message(room, message_id)
-    return row.thread or row
-
-
-def sent(me: LocalAccount, key: str) -> Sent | None:
-    row = LocalMessage.objects.filter(author=me, key=key).first()
-    if row is None:
-        return None
-    return Sent(message_id=str(row.pk), channel_id=str(row.room_id), sent_at=row.posted_at)
-
-
-def store_files(
-    row: LocalMessage, files: Sequence[File], contents: Sequence[bytes]
-) -> list[LocalFile]:
-    return LocalFile.objects.bulk_create(
-        LocalFile(
-            message=row,
-            name=file.name,
-            content_type=file.content_type,
-            size=len(content),
-            content=content,
-        )
-        for file, content in zip(files, contents, strict=True)
-    )

@@ -79,6 +79,7 @@ def channel_json(channel: ChannelInfo, pair: Iterable[PersonInfo] = ()) -> dict[
         "name": channel.name,
         "title": channel.title,
         "topic": channel.topic,
+        "purpose": channel.purpose,
         "archived": channel.archived,
         "pair": [asdict(person) for person in pair],
     }
@@ -92,6 +93,7 @@ def channel_info(channel: dict[str, Any], *, me: str) -> ChannelInfo:
         name=channel["name"],
         title=channel["title"],
         topic=channel["topic"],
+        purpose=channel.get("purpose", ""),  # events of older versions have none
         archived=channel["archived"],
         peer=others[0] if others else None,
     )

@@ -19,9 +19,13 @@ from typing import Any, BinaryIO, ClassVar, Literal, Protocol
 
 from spaces.platforms.errors import Misconfigured, Unsupported
 from spaces.platforms.messages import (
+    Answer,
     Batch,
+    ChannelChange,
     ChannelInfo,
     Cursor,
+    CustomRequest,
+    CustomResponse,
     Finding,
     Identity,
     Incoming,
@@ -33,6 +37,9 @@ from spaces.platforms.messages import (
     PersonRef,
     Presence,
     Sent,
+    Webhook,
+    WebhookRequest,
+    WebhookResponse,
 )
 
 
@@ -46,6 +53,8 @@ class Ability(StrEnum):
     EDIT = "edit"
     DELETE = "delete"
     REACT = "react"
+    PIN = "pin"
+    EPHEMERAL = "ephemeral"
     TYPING = "typing"
     PRESENCE = "presence"
     LIST_CHANNELS = "list_channels"
@@ -53,6 +62,10 @@ class Ability(StrEnum):
     CREATE_CHANNEL = "create_channel"
     UPDATE_CHANNEL = "update_channel"
     ARCHIVE_CHANNEL = "archive_channel"
+    RESTORE_CHANNEL = "restore_channel"
+    RENAME_CHANNEL = "rename_channel"  # its name, not its title
+    CHANNEL_PURPOSE = "channel_purpose"
+    CONVERT_CHANNEL = "convert_channel"  # from public to private and back
     JOIN_LEAVE = "join_leave"
     FIND_PERSON = "find_person"
     LIST_PARTICIPANTS = "list_participants"
@@ -65,16 +78,19 @@ class Ability(StrEnum):
     DOWNLOAD = "download"
     CATCH_UP = "catch_up"  # also what polling uses
     STREAM = "stream"
+    WEBHOOK = "webhook"  # the platform may call us
     FIND_SENT = "find_sent"
+    CUSTOM_REQUEST = "custom_request"
 
 
-# The operations that stand behind each ability. Abilities without one say how `post_message` or
-# `add_participants` reads its arguments.
+# The operations that stand behind each ability. Abilities without one say how `post_message`,
+# `update_channel` or `add_participants` reads its arguments.
 OPERATIONS: dict[Ability, tuple[str, ...]] = {
     Ability.POST: ("post_message",),
     Ability.EDIT: ("edit_message",),
     Ability.DELETE: ("delete_message",),
     Ability.REACT: ("react", "unreact"),
+    Ability.PIN: ("pin_message", "unpin_message", "list_pinned"),
     Ability.TYPING: ("typing",),
     Ability.PRESENCE: ("set_presence",),
     Ability.LIST_CHANNELS: ("list_channels",),
@@ -82,6 +98,7 @@ OPERATIONS: dict[Ability, tuple[str, ...]] = {
     Ability.CREATE_CHANNEL: ("create_channel", "find_created"),
     Ability.UPDATE_CHANNEL: ("update_channel",),
     Ability.ARCHIVE_CHANNEL: ("archive_channel",),
+    Ability.RESTORE_CHANNEL: ("restore_channel",),
     Ability.JOIN_LEAVE: ("join_channel", "leave_channel"),
     Ability.FIND_PERSON: ("find_person",),
     Ability.LIST_PARTICIPANTS: ("list_participants",),
@@ -93,7 +110,9 @@ OPERATIONS: dict[Ability, tuple[str, ...]] = {
     Ability.DOWNLOAD: ("download_file",),
     Ability.CATCH_UP: ("start_cursor", "catch_up"),
     Ability.STREAM: ("open_stream", "decode"),
+    Ability.WEBHOOK: ("parse_webhook", "answer_webhook"),
     Ability.FIND_SENT: ("find_sent",),
+    Ability.CUSTOM_REQUEST: ("custom_request",),
 }
 
 
@@ -156,6 +175,15 @@ class Option:
 # Understood for every platform by the parts that send and receive.
 COMMON_OPTIONS: tuple[Option, ...] = (
     Option(
+        name="event_handling",
+        label="Events are handled",
+        type="choice",
+        default="in_order",
+        choices=("in_order", "concurrently"),
+        on=("space", "bot"),
+        help="In order: one after another within a channel. Concurrently: none waits for another.",
+    ),
+    Option(
         name="messages_per_second",
         label="Messages per second",
         type="number",
@@ -211,6 +239,23 @@ class Limits:
     people_per_request: int = 0
 
 
+class Memory:
+    """What a platform wants to keep for a bot between its objects, such as a login's session.
+
+    This one forgets with its object; botadmin hands in one that is stored, encrypted, and shared
+    by all processes.
+    """
+
+    def __init__(self) -> None:
+        self._value = ""
+
+    def read(self) -> str:
+        return self._value
+
+    def write(self, value: str) -> None:
+        self._value = value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """All a platform is told about the bot it serves. `repr` shows no secret."""
@@ -221,6 +266,7 @@ class Account:
     options: Mapping[str, Any]  # defaults, then the space's, then the bot's
     credentials: Mapping[str, str] = field(repr=False)
     read_receipts: bool = True
+    memory: Memory = field(default_factory=Memory, repr=False)
 
 
 class Stream(Protocol):
@@ -251,11 +297,16 @@ class Platform:
     limits: Limits = Limits()
     needs_url: ClassVar[bool] = True
     # How long one operation can take before its timeouts end it; the lease on the lane is made
-    # to outlive it.
+    # to outlive it. See `seconds_for`.
     longest_call_seconds: float = 60.0
 
     def __init__(self, account: Account):
         self.account = account
+
+    def seconds_for(self, operation: str, *args: Any) -> float:
+        """How long this call can take; more than `longest_call_seconds` where, say, a message
+        carries files."""
+        return self.longest_call_seconds
 
     # Identity -----------------------------------------------------------------------------------
 
@@ -292,6 +343,17 @@ class Platform:
     def unreact(self, channel_id: str, message_id: str, name: str) -> None:
         raise unsupported(Ability.REACT, self)
 
+    def pin_message(self, channel_id: str, message_id: str) -> None:
+        """Pinning what is pinned is no error, nor is unpinning what is not."""
+        raise unsupported(Ability.PIN, self)
+
+    def unpin_message(self, channel_id: str, message_id: str) -> None:
+        raise unsupported(Ability.PIN, self)
+
+    def list_pinned(self, channel_id: str) -> Iterator[Incoming]:
+        """The pinned messages, newest first, as `message.posted` values."""
+        raise unsupported(Ability.PIN, self)
+
     def typing(self, channel_id: str) -> None:
         raise unsupported(Ability.TYPING, self)
 
@@ -324,14 +386,15 @@ class Platform:
         """Was this channel created? As `find_sent`."""
         raise unsupported(Ability.CREATE_CHANNEL, self)
 
-    def update_channel(
-        self, channel_id: str, *, title: str | None = None, topic: str | None = None
-    ) -> ChannelInfo:
-        """Change what is not `None`."""
+    def update_channel(self, channel_id: str, change: ChannelChange) -> ChannelInfo:
         raise unsupported(Ability.UPDATE_CHANNEL, self)
 
     def archive_channel(self, channel_id: str) -> None:
         raise unsupported(Ability.ARCHIVE_CHANNEL, self)
+
+    def restore_channel(self, channel_id: str) -> ChannelInfo:
+        """Bring an archived channel back; one that is not archived is no error."""
+        raise unsupported(Ability.RESTORE_CHANNEL, self)
 
     def join_channel(self, channel_id: str) -> ChannelInfo:
         raise unsupported(Ability.JOIN_LEAVE, self)
@@ -381,9 +444,11 @@ class Platform:
         raise unsupported(Ability.CATCH_UP, self)
 
     def catch_up(self, cursor: Cursor) -> Iterator[Batch]:
-        """Everything after `cursor`, oldest first, ending where now is. At least one batch.
+        """Everything after `cursor`, ending where now is. At least one batch.
 
-        What the platform cannot give back is an `Incoming` of kind `gap` in its place.
+        Oldest first within a channel. What was told shortly before `cursor` may be told again,
+        under the same id. What the platform cannot give back is an `Incoming` of kind `gap` in its
+        place.
         """
         raise unsupported(Ability.CATCH_UP, self)
 
@@ -396,6 +461,18 @@ class Platform:
         """Pure. Unknown kinds of frame give an empty list; a frame that is no frame of this
         platform raises `ValueError`; one that says the login is over, `CredentialsRefused`."""
         raise unsupported(Ability.STREAM, self)
+
+    def parse_webhook(self, request: WebhookRequest) -> Webhook:
+        """Called on an object that is not connected, and asks nobody.
+
+        Raises `Forbidden` for a request that proves not to be the platform's, `Rejected` for one
+        that is no webhook at all.
+        """
+        raise unsupported(Ability.WEBHOOK, self)
+
+    def answer_webhook(self, request: WebhookRequest, answer: Answer | None) -> WebhookResponse:
+        """What to answer a webhook with, once all it told is stored."""
+        raise unsupported(Ability.WEBHOOK, self)
 
     def history(
         self,
@@ -417,6 +494,17 @@ class Platform:
     def download_file(self, file_id: str) -> BinaryIO:
         """The bytes of a file of an incoming message, to be closed by the caller."""
         raise unsupported(Ability.DOWNLOAD, self)
+
+    # Whatever else there is -----------------------------------------------------------------------
+
+    def custom_request(self, request: CustomRequest) -> CustomResponse:
+        """Ask the platform in its own words. A refusal is a response like any other.
+
+        Raises `Rejected` for a path outside of the platform's API, `OutcomeUnknown` when a request
+        that may change something was not answered, and as all others `Unavailable`,
+        `CredentialsRefused`, `RateLimited`.
+        """
+        raise unsupported(Ability.CUSTOM_REQUEST, self)
 
 
 def unsupported(ability: Ability, platform: Platform) -> Unsupported:

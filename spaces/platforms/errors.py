@@ -86,6 +86,13 @@ class Unavailable(PlatformError):
     next_step = "Nothing to do: it is tried again. If it lasts, check the space's URL and network."
 
 
+class Stale(Unavailable):
+    """Connected, but the platform does not answer a heartbeat: nothing is heard any more."""
+
+    code = "stale"
+    next_step = "Nothing to do: it is connected anew. If it lasts, check proxies in between."
+
+
 class OutcomeUnknown(PlatformError):
     """The request went out and no answer came back: it may or may not have happened."""
 

@@ -3,23 +3,25 @@
 It makes botadmin useful on the first day, and is the platform that tests trust. Every write locks
 the clock of its space first (see `spaces.models.local.LocalClock`), so the writes of a space happen
 one after another, and tell of themselves in an event log that catching up and streams read. The
-parts are in `_local_accounts`, `_local_rooms`, `_local_log`, `_local_hub` and `_local_wire`.
+parts are in `_local_accounts`, `_local_rooms`, `_local_messages`, `_local_requests`, `_local_log`,
+`_local_hub` and `_local_wire`.
 
 Who may do what:
 
 - Everybody in the space sees public rooms, may join them and add others to them. Other rooms
   exist only for their members, who may add others. Direct rooms keep their two people.
-- Members write, react, and read the history. Authors change their messages; they and moderators
-  delete them.
-- Whoever creates a public or private room moderates it. Moderators change and archive it, remove
-  others and appoint moderators; in a room that has none, any member does.
+- Members write, react, pin, and read the history. Authors change their messages; they and
+  moderators delete them. What a member shows to one other alone is seen by who listens then: it is
+  in no history, and catching up does not tell of it.
+- Whoever creates a public or private room moderates it. Moderators change, archive and restore
+  it, remove others and appoint moderators; in a room that has none, any member does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import datetime
 from functools import wraps
 from io import BytesIO
@@ -38,6 +40,8 @@ from spaces.models.local import (
 )
 from spaces.platforms import _local_accounts as accounts
 from spaces.platforms import _local_log as log
+from spaces.platforms import _local_messages as messages
+from spaces.platforms import _local_requests as requests
 from spaces.platforms import _local_rooms as rooms
 from spaces.platforms import _local_wire as wire
 from spaces.platforms import trace
@@ -55,11 +59,12 @@ from spaces.platforms.contract import (
 from spaces.platforms.errors import CredentialsRefused, Forbidden, NotFound, PlatformError, Rejected
 from spaces.platforms.messages import (
     Batch,
-    Card,
+    ChannelChange,
     ChannelInfo,
     ChannelKind,
     Cursor,
-    File,
+    CustomRequest,
+    CustomResponse,
     Finding,
     Identity,
     Incoming,
@@ -76,8 +81,7 @@ from spaces.platforms.messages import (
 )
 from spaces.platforms.registry import register
 
-LONGEST_TITLE = 200  # characters
-LONGEST_TOPIC = 1_000
+LONGEST_PRESENCE = 200  # characters
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -108,7 +112,7 @@ class Local(Platform):
     label = "Local"
     needs_url = False
     longest_call_seconds = 20.0  # as long as the database lets a writer wait for its turn
-    abilities = frozenset(Ability)
+    abilities = frozenset(Ability) - {Ability.WEBHOOK}  # it has no server that could call us
     credentials = (
         Credential(
             name="secret",
@@ -154,28 +158,37 @@ class Local(Platform):
 
     @operation
     def post_message(self, message: Outgoing) -> Sent:
-        self._refuse_unpostable(message)
-        contents = [self._read(file) for file in message.files]  # slow: before the lock
+        messages.refuse_unpostable(message, self.limits)
+        if message.only_for:
+            with self._write() as write:
+                room = self._membership_to_use(write.me, message.channel).room
+                return messages.whisper(write, room, message, message.only_for)
+        # Slow: before the lock.
+        contents = [messages.read(file, self.limits) for file in message.files]
         try:
             with self._write() as write:
-                return self._posted(write, message, contents)
+                if message.person:
+                    room = rooms.direct(write, accounts.find(write.me, message.person))
+                else:
+                    room = self._membership_to_use(write.me, message.channel).room
+                return messages.post(write, room, message, contents)
         except (IntegrityError, PlatformError):
             # Perhaps a repetition: its key is taken, or the channel has been closed since. Looking
             # first would cost every message a query.
-            if message.key and (sent := rooms.sent(self._me(), message.key)):
+            if message.key and (sent := messages.sent(self._me(), message.key)):
                 return sent
             raise
 
     @operation
     def find_sent(self, message: Outgoing) -> Sent | None:
-        return rooms.sent(self._me(), message.key) if message.key else None
+        return messages.sent(self._me(), message.key) if message.key else None
 
     @operation
     def edit_message(self, channel_id: str, message_id: str, text: str) -> None:
         accounts.checked(text, self.limits.text, "text")
         with self._write() as write:
             room = self._membership_to_use(write.me, channel_id).room
-            row = rooms.message(room, message_id)
+            row = messages.find(room, message_id)
             if row.author_id != write.me.pk:
                 raise Forbidden("Only its author may edit a message.")
             files = list(row.files.defer("content"))
@@ -212,7 +225,7 @@ class Local(Platform):
         accounts.checked(name, accounts.LONGEST_NAME, "reaction")
         with self._write() as write:
             room = self._membership_to_use(write.me, channel_id).room
-            row = rooms.message(room, message_id)
+            row = messages.find(room, message_id)
             _, new = LocalReaction.objects.get_or_create(message=row, account=write.me, name=name)
             if new:
                 write.emit(Kind.REACTION_ADDED, room, message=str(row.pk), reaction=name)
@@ -222,9 +235,33 @@ class Local(Platform):
         accounts.checked(name, accounts.LONGEST_NAME, "reaction")
         with self._write() as write:
             room = self._membership_to_use(write.me, channel_id).room
-            row = rooms.message(room, message_id)
+            row = messages.find(room, message_id)
             if row.reactions.filter(account=write.me, name=name).delete()[0]:
                 write.emit(Kind.REACTION_REMOVED, room, message=str(row.pk), reaction=name)
+
+    @operation
+    def pin_message(self, channel_id: str, message_id: str) -> None:
+        with self._write() as write:
+            room = self._membership_to_use(write.me, channel_id).room
+            row = messages.find(room, message_id)
+            if row.pinned_at is None:
+                row.pinned_at = write.at
+                row.save(update_fields=["pinned_at"])
+
+    @operation
+    def unpin_message(self, channel_id: str, message_id: str) -> None:
+        with self._write() as write:
+            row = messages.find(self._membership_to_use(write.me, channel_id).room, message_id)
+            if row.pinned_at is not None:
+                row.pinned_at = None
+                row.save(update_fields=["pinned_at"])
+
+    @operation
+    def list_pinned(self, channel_id: str) -> Iterator[Incoming]:
+        me = self._me()
+        room_id = rooms.membership(me, channel_id).room_id
+        pinned = LocalMessage.objects.filter(room=room_id, deleted_at=None)
+        return log.newest_first(pinned.exclude(pinned_at=None), me, None)
 
     @operation
     def typing(self, channel_id: str) -> None:
@@ -233,7 +270,7 @@ class Local(Platform):
 
     @operation
     def set_presence(self, presence: Presence, text: str = "") -> None:
-        accounts.checked(text, LONGEST_TITLE, "presence_text")
+        accounts.checked(text, LONGEST_PRESENCE, "presence_text")
         with self._write() as write:
             me = write.me
             if (me.presence, me.presence_text) == (presence.value, text):
@@ -276,9 +313,7 @@ class Local(Platform):
     @operation
     def create_channel(self, new: NewChannel) -> tuple[ChannelInfo, list[PersonOutcome]]:
         self._refuse_crowd(new.people)
-        accounts.checked(new.name, accounts.LONGEST_NAME, "name")
-        accounts.checked(new.title, LONGEST_TITLE, "title")
-        accounts.checked(new.topic, LONGEST_TOPIC, "topic")
+        rooms.check_texts(new)
         with self._write() as write:
             if new.kind is ChannelKind.DIRECT:
                 other = accounts.find(write.me, rooms.only_one(new.people))
@@ -296,31 +331,27 @@ class Local(Platform):
         return rooms.infos([room], me)[0] if room else None
 
     @operation
-    def update_channel(
-        self, channel_id: str, *, title: str | None = None, topic: str | None = None
-    ) -> ChannelInfo:
-        wanted = {"title": title, "topic": topic}
-        changes = {field: value for field, value in wanted.items() if value is not None}
-        accounts.checked(title or "", LONGEST_TITLE, "title")
-        accounts.checked(topic or "", LONGEST_TOPIC, "topic")
+    def update_channel(self, channel_id: str, change: ChannelChange) -> ChannelInfo:
+        rooms.check_texts(change)
         with self._write() as write:
             room = self._room_to_moderate(write.me, channel_id)
-            if any(getattr(room, field) != value for field, value in changes.items()):
-                for field, value in changes.items():
-                    setattr(room, field, value)
-                room.save(update_fields=list(changes))
-                write.emit(Kind.CHANNEL_CHANGED, room, channel=wire.channel_json(rooms.info(room)))
+            rooms.change(write, room, change)
             return rooms.info(room)
 
     @operation
     def archive_channel(self, channel_id: str) -> None:
         with self._write() as write:
-            if rooms.membership(write.me, channel_id).room.archived_at:
-                return
-            room = self._room_to_moderate(write.me, channel_id)
-            room.archived_at = write.at
-            room.save(update_fields=["archived_at"])
-            write.emit(Kind.CHANNEL_DELETED, room, channel=wire.channel_json(rooms.info(room)))
+            if rooms.membership(write.me, channel_id).room.archived_at is None:
+                rooms.archive(write, self._room_to_moderate(write.me, channel_id))
+
+    @operation
+    def restore_channel(self, channel_id: str) -> ChannelInfo:
+        with self._write() as write:
+            member = rooms.membership(write.me, channel_id)
+            if member.room.archived_at is not None:
+                rooms.refuse_others(member)
+                rooms.restore(write, member.room)
+            return rooms.infos([member.room], write.me)[0]
 
     @operation
     def join_channel(self, channel_id: str) -> ChannelInfo:
@@ -395,7 +426,7 @@ class Local(Platform):
     def mark_read(self, channel_id: str, message_id: str) -> None:
         with self._write() as write:
             member = rooms.membership(write.me, channel_id)
-            row = rooms.message(member.room, message_id)
+            row = messages.find(member.room, message_id)
             if row.pk <= member.read_message_id:
                 return
             member.read_message_id = row.pk
@@ -464,6 +495,12 @@ class Local(Platform):
             raise NotFound("There is no such file.")
         return BytesIO(file.content)
 
+    # Whatever else there is -------------------------------------------------------------------
+
+    @operation
+    def custom_request(self, request: CustomRequest) -> CustomResponse:
+        return requests.answer(self._me(), request)
+
     # Who acts, and what they may --------------------------------------------------------------
 
     def _me(self, among: QuerySet[LocalAccount] | None = None) -> LocalAccount:
@@ -518,51 +555,8 @@ class Local(Platform):
     def _room_to_moderate(self, me: LocalAccount, channel_id: str) -> LocalRoom:
         member = self._membership_to_use(me, channel_id)
         rooms.refuse_direct(member.room)
-        if not rooms.moderates(member):
-            raise Forbidden("Only moderators of this channel may do that.")
+        rooms.refuse_others(member)
         return member.room
-
-    def _refuse_unpostable(self, message: Outgoing) -> None:
-        if not (message.text.strip() or message.card or message.files):
-            raise Rejected("A message cannot be empty.", code="message_empty")
-        accounts.checked(message.text, self.limits.text, "text")
-        for value in _texts(message.card):
-            accounts.checked(value, self.limits.text, "card")
-        if len(message.files) > self.limits.files:
-            raise Rejected(
-                f"A message carries at most {self.limits.files} files.", code="too_many_files"
-            )
-        for file in message.files:
-            accounts.checked(file.name, 255, "file_name")
-            accounts.checked(file.content_type, 255, "content_type")
-
-    def _posted(self, write: log.Write, message: Outgoing, contents: Sequence[bytes]) -> Sent:
-        if message.person:
-            room = rooms.direct(write, accounts.find(write.me, message.person))
-        else:
-            room = self._membership_to_use(write.me, message.channel).room
-        row = LocalMessage.objects.create(
-            room=room,
-            author=write.me,
-            seq=write.next_seq,
-            text=message.text,
-            card=wire.card_json(message.card),
-            thread=rooms.thread(room, message.thread),
-            key=message.key,
-            posted_at=write.at,
-        )
-        files = rooms.store_files(row, message.files, contents)
-        write.emit(Kind.MESSAGE_POSTED, room, **log.message_json(row, files))
-        return Sent(message_id=str(row.pk), channel_id=str(room.pk), sent_at=write.at)
-
-    def _read(self, file: File) -> bytes:
-        with file.open() as stream:
-            content = stream.read(self.limits.file_bytes + 1)
-        if len(content) > self.limits.file_bytes:
-            raise Rejected(
-                f"{file.name} is larger than {self.limits.file_bytes} bytes.", code="file_too_large"
-            )
-        return content
 
     def _refuse_crowd(self, people: Sequence[PersonRef]) -> None:
         most = self.limits.people_per_request
@@ -604,15 +598,6 @@ def person(space_slug: str, username: str, name: str = "", email: str = "") -> L
 
 
 prune_events = log.prune_events  # for whoever cleans up once a day
-
-
-def _texts(card: Card | None) -> Iterator[str]:
-    for value in asdict(card).values() if card else ():
-        if isinstance(value, str):
-            yield value
-        else:
-            for pair in value:
-                yield from pair
 
 
 def _plain(value: Any) -> Any:

@@ -45,6 +45,7 @@ class Kind(StrEnum):
     CHANNEL_DELETED = "channel.deleted"
     PRESENCE_CHANGED = "presence.changed"
     TYPING = "typing"
+    COMMAND_INVOKED = "command.invoked"  # somebody asked the bot with a slash command
     GAP = "gap"  # events between `data["since"]` and `data["until"]` cannot be had any more
 
     CONNECTION_CHANGED = "connection.changed"
@@ -96,6 +97,7 @@ class ChannelInfo:
     name: str = ""  # short, unique within a space where the platform has such names
     title: str = ""
     topic: str = ""
+    purpose: str = ""
     archived: bool = False
     peer: PersonInfo | None = None  # the other person of a direct channel
 
@@ -157,6 +159,7 @@ class Outgoing:
     card: Card | None = None
     files: tuple[File, ...] = ()
     thread: str = ""  # id of the message to answer
+    only_for: PersonRef | None = None  # the one person in `channel` who sees it, and only for now
     not_before: datetime | None = None
 
 
@@ -176,7 +179,19 @@ class NewChannel:
     name: str = ""
     title: str = ""
     topic: str = ""
+    purpose: str = ""
     people: tuple[PersonRef, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelChange:
+    """What to change of a channel; `None` leaves as it is."""
+
+    title: str | None = None
+    topic: str | None = None
+    purpose: str | None = None
+    name: str | None = None
+    kind: ChannelKind | None = None  # public or private
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +233,25 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reaction:
+    person: PersonInfo
+    name: str
+    added_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageReactions:
+    """All reactions that a message has at the moment, of a platform that does not tell of those
+    that came and went while nobody listened. `since` is the time after which nothing was heard.
+    """
+
+    channel_id: str
+    message_id: str
+    reactions: tuple[Reaction, ...]
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
     """What a platform told us, in our words; `raw` keeps the words it used.
 
@@ -234,6 +268,7 @@ class Incoming:
     | channel.* | channel |
     | presence.changed | person, presence |
     | typing | person |
+    | command.invoked | person, command, text (what follows it), thread |
     | gap | since (start of the hole; `occurred_at` is its end), text (why) |
     """
 
@@ -242,14 +277,20 @@ class Incoming:
     occurred_at: datetime
     channel_id: str = ""
     channel: ChannelInfo | None = None
+    # What is known of a channel that `channel_id` only names: its kind, the other person in it.
+    channel_kind: ChannelKind | None = None
+    peer: PersonInfo | None = None
     person: PersonInfo | None = None
     own: bool = False  # the bot itself caused it
+    system: bool = False  # a message that the platform wrote, not somebody; `person` is its cause
     message_id: str = ""
     text: str = ""
     card: Card | None = None
     files: tuple[FileInfo, ...] = ()
     thread: str = ""
     reaction: str = ""
+    reactions: tuple[Reaction, ...] | None = None  # the message's, where all are known
+    command: str = ""  # with its slash
     people: tuple[PersonInfo, ...] = ()
     presence: Presence | None = None
     since: datetime | None = None
@@ -260,7 +301,65 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """A piece of catching up. `cursor` may be stored once all of `incoming` is."""
+    """A piece of catching up. `cursor` may be stored once all the rest is."""
 
     incoming: tuple[Incoming, ...]
     cursor: Cursor
+    reactions: tuple[MessageReactions, ...] = ()
+
+
+# Webhooks -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookRequest:
+    """An HTTP request that a platform made to us. Header names are in lower case."""
+
+    method: str
+    headers: Mapping[str, str] = field(repr=False)
+    query: str = field(default="", repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """What a genuine webhook told. The platform waits up to `answer_seconds` for an answer that a
+    handler may give; 0 when it takes none."""
+
+    incoming: tuple[Incoming, ...]
+    answer_seconds: float = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a handler answers at once; `private`: only to who asked, where the platform can."""
+
+    text: str = ""
+    card: Card | None = None
+    private: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookResponse:
+    status: int = 200
+    content_type: str = "application/json"
+    body: bytes = b""
+
+
+# Requests of the platform's own kind --------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomRequest:
+    """A request in the platform's own words; `path` begins after its base path."""
+
+    method: str  # in upper case
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Json = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomResponse:
+    status: int
+    body: Json  # text where it is no JSON

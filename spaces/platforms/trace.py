@@ -55,23 +55,26 @@ def record(*, request: Any = None, response: Any = None) -> None:
         trace.response = redact(response, trace.secrets)
 
 
-def redact(value: Any, secrets: tuple[str, ...] = ()) -> Any:
-    """A copy that JSON can hold, without bulk and without `secrets`, given in all their forms."""
+def redact(value: Any, secrets: tuple[str, ...] = (), *, longest: int = LONGEST_TEXT) -> Any:
+    """A copy that JSON can hold, without `secrets`, given in all their forms, and without what a
+    text has after its first `longest` characters."""
     match value:
         case Mapping():
             return {
-                hide(str(k), secrets): HIDDEN if _is_secret_name(str(k)) else redact(v, secrets)
+                hide(str(k), secrets): HIDDEN
+                if _is_secret_name(str(k))
+                else redact(v, secrets, longest=longest)
                 for k, v in value.items()
             }
         case list() | tuple() | set() | frozenset():
-            return [redact(item, secrets) for item in value]
+            return [redact(item, secrets, longest=longest) for item in value]
         case bytes():
             return f"[{len(value)} bytes]"
         case None | bool() | int() | float():
             return value
     text = hide(str(value), secrets)
-    if len(text) > LONGEST_TEXT:
-        return f"{text[:LONGEST_TEXT]} … [{len(text)} characters]"
+    if len(text) > longest:
+        return f"{text[:longest]} … [{len(text)} characters]"
     return text
 
 

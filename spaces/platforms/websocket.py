@@ -13,8 +13,6 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
@@ -29,12 +27,12 @@ from spaces.platforms.errors import (
     RateLimited,
     Unavailable,
 )
+from spaces.platforms.http import retry_after
 
 READ_SIZE = 64 * 1024  # bytes; more than a TLS record, so that none is left half read
 READ_AT_ONCE = 256 * 1024  # bytes per `receive`, after which it is another stream's turn
 LARGEST_OUTBOX = 64 * 1024  # bytes a peer that does not read may let us collect
 LARGEST_MESSAGE = 16 * 1024 * 1024  # bytes
-RETRY_AFTER = 5.0  # seconds, when a rate limit names no time
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 FINAL, RESERVED, CONTROL, MASKED = 0x80, 0x70, 0x08, 0x80  # bits of a frame's first two bytes
@@ -353,20 +351,11 @@ def _refused(
     if status in (401, 403):
         return CredentialsRefused(detail)
     if status == 429:
-        named = (error.resp_headers or {}).get("retry-after", "")
-        return RateLimited(detail, retry_after=_seconds(named))
+        named = {"Retry-After": (error.resp_headers or {}).get("retry-after", "")}
+        return RateLimited(detail, retry_after=retry_after(named))
     if status >= 500:
         return Unavailable(detail)
     return Misconfigured(detail, option="url", next_step="Correct the URL of the space.")
-
-
-def _seconds(retry_after: str) -> float:
-    """Seconds a `Retry-After` header asks to wait: a number, or a date in RFC 9110's form."""
-    if retry_after.isdecimal() and len(retry_after) < 10:
-        return float(retry_after)
-    with suppress(ValueError, TypeError):  # no date, or one that does not tell its time zone
-        return (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds()
-    return RETRY_AFTER
 
 
 def _checked(headers: Mapping[str, str]) -> list[str]:

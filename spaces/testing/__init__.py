@@ -2,5 +2,10 @@
 
 import pytest
 
-# pytest does not take this file for a test, and its failures should be explained all the same.
-pytest.register_assert_rewrite("spaces.testing.conformance")
+# pytest does not take these files for tests, and their failures should be explained all the same.
+pytest.register_assert_rewrite(
+    "spaces.testing.conformance",
+    "spaces.testing._stories_of_channels",
+    "spaces.testing._stories_of_messages",
+    "spaces.testing._stories_of_receiving",
+)

@@ -1,6 +1,6 @@
 """Platforms that fail on command, for tests of the parts that send.
 
-Both work as the local platform does, with its rooms and people, until a script says otherwise:
+All work as the local platform does, with its rooms and people, until a script says otherwise:
 
     faulty.script(faulty.after(OutcomeUnknown("sent, then silence")), faulty.ok())
 
@@ -106,9 +106,8 @@ class Faulty(Local):
 
 
 # Every operation that somebody calls; decoding is pure and cannot fail on command.
-for _operation in {"connect", *(name for names in OPERATIONS.values() for name in names)} - {
-    "decode"
-}:
+_operations = {name for ability in Local.abilities for name in OPERATIONS.get(ability, ())}
+for _operation in {"connect", *_operations} - {"decode"}:
     setattr(Faulty, _operation, partialmethod(_played, _operation))
 register(Faulty)
 
@@ -124,3 +123,29 @@ class Forgetful(Faulty):
 
     def post_message(self, message: Outgoing) -> Sent:
         return super().post_message(replace(message, key=""))
+
+
+RARE = frozenset(
+    {
+        Ability.PIN,
+        Ability.EPHEMERAL,
+        Ability.RESTORE_CHANNEL,
+        Ability.RENAME_CHANNEL,
+        Ability.CHANNEL_PURPOSE,
+        Ability.CONVERT_CHANNEL,
+        Ability.CUSTOM_REQUEST,
+    }
+)
+
+
+class Plain(Faulty):
+    """Can nothing that only some platforms can."""
+
+    name = "plain"
+    label = "Plain"
+    abilities = Faulty.abilities - RARE
+
+
+for _operation in {name for ability in RARE for name in OPERATIONS.get(ability, ())}:
+    setattr(Plain, _operation, getattr(Platform, _operation))
+register(Plain)

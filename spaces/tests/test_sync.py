@@ -68,12 +68,12 @@ def test_the_number_of_queries_does_not_grow(space, django_assert_max_num_querie
         sync.channels(space.pk, [room(n) for n in range(60)])
 
 
-def test_channels_follow_their_titles_and_topics(space):
-    sync.channels(space.pk, [room(1, title="Old")])
-    sync.channels(space.pk, [room(1, title="New", archived=True)])
+def test_channels_follow_their_titles_and_purposes(space):
+    sync.channels(space.pk, [room(1, title="Old", purpose="To meet")])
+    sync.channels(space.pk, [room(1, title="New", purpose="To part", archived=True)])
 
     channel = Channel.objects.get()
-    assert (channel.title, channel.archived) == ("New", True)
+    assert (channel.title, channel.purpose, channel.archived) == ("New", "To part", True)
 
 
 def test_a_channel_that_was_only_named_is_described_later(space):

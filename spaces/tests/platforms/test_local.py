@@ -26,8 +26,10 @@ from spaces.platforms.errors import (
 from spaces.platforms.local import Local, person, prune_events
 from spaces.platforms.messages import (
     Card,
+    ChannelChange,
     ChannelInfo,
     ChannelKind,
+    CustomRequest,
     Kind,
     NewChannel,
     Outgoing,
@@ -35,8 +37,8 @@ from spaces.platforms.messages import (
     Role,
 )
 from spaces.testing import faulty
-from spaces.testing.conformance import (
-    PlatformConformance,
+from spaces.testing.conformance import PlatformConformance
+from spaces.testing.scene import (
     Scene,
     caught_up,
     file,
@@ -371,7 +373,7 @@ def test_members_add_others_but_only_moderators_appoint_remove_and_change(space)
     for attempt in (
         lambda: alice.add_participants(room.id, bob, moderator=True),
         lambda: alice.remove_participants(room.id, bob),
-        lambda: alice.update_channel(room.id, topic="mine"),
+        lambda: alice.update_channel(room.id, ChannelChange(topic="mine")),
         lambda: alice.archive_channel(room.id),
     ):
         with pytest.raises(Forbidden):
@@ -384,7 +386,158 @@ def test_in_a_room_without_moderators_any_member_may(space):
 
     bot.leave_channel(room.id)
 
-    assert alice.update_channel(room.id, topic="ours").topic == "ours"
+    assert alice.update_channel(room.id, ChannelChange(topic="ours")).topic == "ours"
+
+
+def test_a_restored_room_needs_its_name_back(space):
+    bot = make_bot(space)
+    first = make_room(bot)
+    bot.archive_channel(first.id)
+    second = make_room(bot)
+
+    with pytest.raises(Rejected) as refused:
+        bot.restore_channel(first.id)
+    bot.update_channel(second.id, ChannelChange(name="hall"))
+
+    assert refused.value.code == "name_taken"
+    assert bot.restore_channel(first.id).name == "lobby"
+
+
+def test_only_moderators_restore(space):
+    bot, alice = make_bot(space), person(space.slug, "alice")
+    room = make_room(bot, "alice")
+    bot.archive_channel(room.id)
+
+    with pytest.raises(Forbidden):
+        alice.restore_channel(room.id)
+
+
+def test_a_room_is_not_called_like_another_one(space):
+    bot = make_bot(space)
+    make_room(bot)
+    ops, _ = bot.create_channel(NewChannel(key=new_key(), kind=ChannelKind.PUBLIC, name="ops"))
+
+    with pytest.raises(Rejected) as refused:
+        bot.update_channel(ops.id, ChannelChange(name="lobby"))
+
+    assert refused.value.code == "name_taken"
+
+
+@pytest.mark.parametrize("kind", [ChannelKind.GROUP, ChannelKind.DIRECT])
+def test_a_room_becomes_no_group_and_no_direct_one(space, kind):
+    bot = make_bot(space)
+    room = make_room(bot)
+
+    with pytest.raises(Rejected) as refused:
+        bot.update_channel(room.id, ChannelChange(kind=kind))
+
+    assert refused.value.code == "kind_stays"
+    assert bot.find_channel(id=room.id).kind is ChannelKind.PUBLIC
+
+
+def test_a_private_room_is_hidden_from_others_until_it_becomes_public(space):
+    bot, alice = make_bot(space), person(space.slug, "alice")
+    room = make_room(bot, kind=ChannelKind.PRIVATE)
+    with pytest.raises(NotFound):
+        alice.find_channel(id=room.id)
+
+    bot.update_channel(room.id, ChannelChange(kind=ChannelKind.PUBLIC))
+
+    assert alice.join_channel(room.id).id == room.id
+
+
+def test_only_members_pin_and_a_deleted_message_is_pinned_no_more(space):
+    bot, alice = make_bot(space), person(space.slug, "alice")
+    room = make_room(bot)
+    sent = say(bot, room, "read this")
+    bot.pin_message(room.id, sent.message_id)
+
+    with pytest.raises(Forbidden):
+        alice.pin_message(room.id, sent.message_id)
+    bot.delete_message(room.id, sent.message_id)
+
+    assert list(bot.list_pinned(room.id)) == []
+
+
+def test_what_is_only_for_one_person_reaches_nobody_else(space):
+    bot, alice, bob = make_bot(space), person(space.slug, "alice"), person(space.slug, "bob")
+    room = make_room(bot, "alice", "bob")
+    streams = {who: who.open_stream({}) for who in (bot, alice, bob)}
+    try:
+        say(bot, room, "psst", only_for=PersonRef(username="alice"))
+        say(bot, room, "hello all")
+        heard = {
+            who: [i.text for i in read_until(who, stream, lambda i: i.text == "hello all")]
+            for who, stream in streams.items()
+        }
+    finally:
+        for stream in streams.values():
+            stream.close()
+
+    assert heard == {bot: ["hello all"], alice: ["psst", "hello all"], bob: ["hello all"]}
+    assert LocalMessage.objects.count() == 1
+
+
+def test_what_was_shown_to_one_person_can_be_neither_edited_nor_answered(space):
+    bot = make_bot(space)
+    person(space.slug, "alice")
+    room = make_room(bot, "alice")
+
+    shown = say(bot, room, "psst", only_for=PersonRef(username="alice"))
+
+    for attempt in (
+        lambda: bot.edit_message(room.id, shown.message_id, "louder"),
+        lambda: say(bot, room, "what?", thread=shown.message_id),
+    ):
+        with pytest.raises(NotFound):
+            attempt()
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"only_for": PersonRef(username="bob")}, "person_not_in_channel"),
+        ({"only_for": PersonRef(username="nobody")}, "remote_not_found"),
+        (
+            {"only_for": PersonRef(username="alice"), "files": (file(b"x"),)},
+            "not_for_one_person",
+        ),
+    ],
+)
+def test_only_members_are_shown_something_and_no_files(space, changes, code):
+    bot = make_bot(space)
+    for name in ("alice", "bob"):
+        person(space.slug, name)
+    room = make_room(bot, "alice")
+
+    with pytest.raises((Rejected, NotFound)) as refused:
+        say(bot, room, "psst", **changes)
+
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/me", 200), ("HEAD", "/me", 200), ("POST", "/me", 405), ("GET", "/rooms/1", 404)],
+)
+def test_requests_of_its_own_are_few(space, method, path, status):
+    response = make_bot(space).custom_request(CustomRequest(method=method, path=path))
+
+    assert response.status == status
+    assert (response.body is None) == (method == "HEAD")
+
+
+def test_its_rooms_are_told_archived_ones_only_if_asked_for(space):
+    bot = make_bot(space)
+    room = make_room(bot)
+    bot.archive_channel(room.id)
+
+    live = bot.custom_request(CustomRequest(method="GET", path="/rooms"))
+    archived = bot.custom_request(
+        CustomRequest(method="GET", path="/rooms", query={"archived": "true"})
+    )
+
+    assert (live.body, [told["id"] for told in archived.body]) == ([], [room.id])
 
 
 def test_members_become_moderators_when_added_as_such(space):

@@ -1,0 +1,233 @@
+"""Trouble for a company on a simulated Mattermost, and somebody who watches whether the screen tells
+the truth about it."""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from botadmin.tests.mattermost_company import BOTS, HEARTBEAT_SECONDS, LOGIN_BOT, Company
+from spaces.testing.mattermost import SimulatedMattermost
+from spaces.testing.mattermost.running import run_on
+
+POSTS = "/api/v4/posts"
+# A bot that hears nothing may be called live for two heartbeats. The rest is for a busy machine.
+LIVE_AT_MOST_SECONDS = 2 * HEARTBEAT_SECONDS + 2.0
+BUT = frozenset(["starting", "catching_up", "live", "reconnecting", "stale"])  # what may be shown
+
+
+class Storm:
+    """Random faults, a few at a time. `counts` says how many of each kind there were."""
+
+    def __init__(self, company: Company, chance: random.Random, *, down_seconds: float) -> None:
+        self.counts: Counter[str] = Counter()
+        self._server = company.server
+        self._chance = chance
+        self._down_seconds = down_seconds
+        self._kinds: dict[str, Callable[[], object]] = {
+            "drop sockets": lambda: self._do.drop_sockets(user=self._some()),
+            "silence sockets": lambda: self._do.silence_sockets(user=self._some()),
+            "duplicate frames": lambda: self._do.duplicate_frames(self._few(), self._some()),
+            "reorder frames": lambda: self._do.reorder_frames(self._few(), self._some()),
+            "omit frames": lambda: self._do.omit_frames(self._few(), self._some()),
+            "stall before": lambda: self._stall("before"),
+            "stall in between": lambda: self._stall("during"),
+            "stall after": lambda: self._stall("after"),
+            "stall any request": lambda: self._do.stall(3, times=self._few(), user=self._some()),
+            "swallow answers": lambda: self._do.swallow_answers(self._few(), path=self._path()),
+            "reset connections": lambda: self._do.reset_connections(
+                self._few(), path=self._path()
+            ),
+            "429": lambda: self._do.limit_rate(
+                seconds=1, retry_after=1, user=self._some(), path=self._path()
+            ),
+            "5xx before": lambda: self._do.fail(
+                self._status(), "before", self._few(), path=self._path()
+            ),
+            "5xx after": lambda: self._do.fail(
+                self._status(), "after", self._few(), path=self._path()
+            ),
+            "revoke sessions": lambda: self._do.revoke_sessions(user=self._some() or LOGIN_BOT),
+            "restart": lambda: self._do.restart(self._chance.random() * self._down_seconds),
+            "go down": lambda: self._do.go_down(self._chance.random() * self._down_seconds),
+        }
+        self._do = self._server.controls
+
+    def rage(self, seconds: float, *, pause_seconds: float) -> None:
+        until = time.monotonic() + seconds
+        kinds: list[str] = []
+        while time.monotonic() < until:
+            # Each kind before any a second time: a short run has them all.
+            kinds = kinds or self._chance.sample(sorted(self._kinds), len(self._kinds))
+            kind = kinds.pop()
+            self._kinds[kind]()
+            self.counts[kind] += 1
+            time.sleep(2 * pause_seconds * self._chance.random())  # weather, not synchronisation
+
+    def end(self) -> None:
+        """All is well again."""
+        self._server.controls.heal()
+        self._server.controls.come_up()
+
+    def _some(self) -> str:
+        """A bot, or everybody."""
+        return self._chance.choice(("", *BOTS))
+
+    def _few(self) -> int:
+        return self._chance.randint(1, 3)
+
+    def _path(self) -> str:
+        return self._chance.choice(("", POSTS))
+
+    def _status(self) -> int:
+        return self._chance.choice((500, 502, 503))
+
+    def _stall(self, place: str) -> None:
+        self._do.stall(3, place=place, times=self._few(), method="POST", path=POSTS)
+
+
+# Truth ----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Watched:
+    """What was seen of one bot. Times are `time.monotonic()` seconds."""
+
+    heard_at: float  # when it was last seen to be able to hear
+    live_at: float  # when it was last shown to be live
+    longest_away: float = 0.0  # seconds between two moments of being shown live
+    shown: set[str] = field(default_factory=set)
+
+
+class Witness(threading.Thread):
+    """Looks several times a second at what the screen says, and at whether it can be true.
+
+    A bot can hear while the server has a websocket of its that is open, not silent, and of a
+    session that lasts.
+    """
+
+    def __init__(self, company: Company, *bots: str) -> None:
+        super().__init__(daemon=True)
+        now = time.monotonic()
+        self.untrue: list[str] = []
+        self.watched = {bot: Watched(now, now) for bot in bots}
+        self.looks = 0
+        self._company = company
+        self._server = company.server
+        self._over = threading.Event()
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join()
+
+    def run(self) -> None:
+        while not self._over.wait(0.1):
+            hearing = self._hearing()
+            heard_at = time.monotonic()
+            shown = self._company.connections()
+            for bot, watched in self.watched.items():
+                if hearing[bot]:
+                    watched.heard_at = heard_at
+                self._judge(bot, watched, shown[bot]["state"])
+            self.looks += 1
+
+    def _judge(self, bot: str, watched: Watched, state: str) -> None:
+        now = time.monotonic()
+        watched.shown.add(state)
+        if state != "live":
+            return
+        watched.longest_away = max(watched.longest_away, now - watched.live_at)
+        watched.live_at = now
+        if (deaf := now - watched.heard_at) > LIVE_AT_MOST_SECONDS:
+            self.untrue.append(f"{bot} is called live and has been deaf for {deaf:.1f} s")
+
+    def _hearing(self) -> dict[str, bool]:
+        return {bot: hears(self._server, bot) for bot in self.watched}
+
+
+def hears(server: SimulatedMattermost, bot: str) -> bool:
+    user = server.world.user_named(bot)
+    assert user
+
+    def look() -> bool:
+        return any(
+            not one.is_silent and one.connection and one.connection.token in server.world.sessions
+            for one in server.simulation.hub.sockets_of(user.id)
+        )
+
+    return bool(run_on(server.simulation.loop, look))
+
+
+# A network in between ---------------------------------------------------------------------------
+
+
+class Proxy:
+    """Passes TCP connections on, until it is told to lose every packet and say nothing.
+
+    What was open while packets were lost stays lost: something in between has forgotten it.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._to = ("127.0.0.1", port)
+        self._losing = threading.Event()
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._start(self._accept)
+
+    def lose_packets(self) -> None:
+        self._losing.set()
+
+    def pass_packets(self) -> None:
+        self._losing.clear()
+
+    def close(self) -> None:
+        for one in (self._listening, *self._sockets):
+            with suppress(OSError):  # it is closed already
+                one.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for one in (self._listening, *self._sockets):
+            one.close()
+
+    def _start(self, work: Callable[..., None], *what: socket.socket) -> None:
+        thread = threading.Thread(target=work, args=what, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # the end
+            while True:
+                client, _ = self._listening.accept()
+                self._sockets.append(client)
+                if not self._losing.is_set():
+                    self._connect(client)
+
+    def _connect(self, client: socket.socket) -> None:
+        try:
+            server = socket.create_connection(self._to)
+        except ConnectionRefusedError:
+            client.close()
+            return
+        self._sockets.append(server)
+        self._start(self._pass, client, server)
+        self._start(self._pass, server, client)
+
+    def _pass(self, source: socket.socket, target: socket.socket) -> None:
+        is_lost = False
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                is_lost = is_lost or self._losing.is_set()
+                if not is_lost:
+                    target.sendall(data)
+        if is_lost or self._losing.is_set():
+            return
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_WR)

@@ -1,0 +1,249 @@
+"""Sessions of `requests` for `http.py`: TLS contexts, proxies, and connections that keep time.
+
+A socket's timeout is meant for each of its reads, and starts anew with every byte that arrives. It
+also says nothing about when a connection broke. The connections here count all reads of an answer
+together, and tell what fails before a request can leave from what fails later.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cache
+from http.client import HTTPException, HTTPResponse, IncompleteRead
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+from urllib.parse import urlsplit
+
+import certifi
+import requests
+from requests.adapters import HTTPAdapter
+from requests.utils import super_len
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+
+from spaces.platforms.errors import Misconfigured
+
+
+class Session(requests.Session):
+    """Without redirects: `requests` would look ahead even if told not to follow them, and read
+    their bodies without a limit."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        return None
+
+
+def open_session(
+    sign: Callable[[requests.PreparedRequest], requests.PreparedRequest], tls: ssl.SSLContext
+) -> Session:
+    session = Session()
+    session.auth = sign
+    # A cookie would go before the header, and bring a check for forgery with it.
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.headers["User-Agent"] = "botadmin"
+    adapter = _Adapter(tls)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def proxies(options: Mapping[str, Any]) -> dict[str, str]:
+    """As `requests` takes them; none to let it look into the environment.
+
+    They have to be given with each request: those of a session yield to the environment's.
+    """
+    proxy = options["proxy"]
+    if not proxy:
+        return {}
+    try:
+        parts = urlsplit(proxy)
+        _ = parts.port
+    except ValueError as error:
+        raise Misconfigured(f"The proxy URL is invalid: {error}.", option="proxy") from error
+    if parts.scheme != "http" or not parts.hostname:
+        raise Misconfigured("A proxy URL starts with http:// and a host name.", option="proxy")
+    return {"http": proxy, "https": proxy}
+
+
+class Upload:
+    """A body that is read while it is sent, and given up when its time is over. The socket's
+    timeout is for each block alone."""
+
+    def __init__(self, body: Any, seconds: float):
+        self._body = body
+        self._size = super_len(body)
+        self._deadline = time.monotonic() + seconds
+
+    def __len__(self) -> int:
+        return self._size
+
+    def read(self, size: int = -1) -> bytes:
+        if time.monotonic() > self._deadline:
+            raise TimeoutError("the server takes the body too slowly")
+        return self._body.read(size)
+
+
+# Connections --------------------------------------------------------------------------------------
+
+
+class _Incoming(io.RawIOBase):
+    """What a socket receives. All reads together may wait as long as the socket's timeout says."""
+
+    def __init__(self, connected: socket.socket):
+        self._socket = connected
+        self._file = connected.makefile("rb", buffering=0)
+        self._seconds_left = connected.gettimeout() or 0.0
+        self.is_at_end = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._seconds_left <= 0:
+            raise TimeoutError("timed out")
+        started = time.monotonic()
+        self._socket.settimeout(self._seconds_left)
+        try:
+            count = self._file.readinto(buffer)
+        finally:
+            self._seconds_left -= time.monotonic() - started
+        self.is_at_end = count == 0
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _Answer(HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any):
+        super().__init__(sock, *args, **kwargs)
+        self.fp.close()
+        self._incoming = _Incoming(sock)
+        self.fp = io.BufferedReader(self._incoming)
+
+    def begin(self) -> None:
+        super().begin()
+        # The library takes a head that is cut for one that is short, and its body for empty.
+        if self._incoming.is_at_end:
+            raise IncompleteRead(b"")
+
+
+@contextmanager
+def _nothing_left_yet(connection: HTTPConnection) -> Iterator[None]:
+    """What breaks a handshake, with the server or a proxy, otherwise looks like what breaks a
+    request."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise ConnectTimeoutError(connection, "The handshake timed out.") from error
+    except (OSError, HTTPException) as error:
+        raise NewConnectionError(connection, "The handshake failed.") from error
+
+
+class _Connection(HTTPConnection):
+    response_class = _Answer
+
+    def connect(self) -> None:
+        with _nothing_left_yet(self):
+            super().connect()
+
+
+class _TlsConnection(HTTPSConnection):
+    response_class = _Answer
+
+    def connect(self) -> None:
+        with _nothing_left_yet(self):
+            super().connect()
+        # Where nothing was verified, an operator decided so; urllib3 would warn every time.
+        self.is_verified = True
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+class _Adapter(HTTPAdapter):
+    """Our connections, with a TLS context that is shared instead of one made for each."""
+
+    def __init__(self, tls: ssl.SSLContext):
+        self._tls = tls
+        super().__init__(pool_maxsize=2)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = self.poolmanager.pool_classes_by_scheme
+        return manager
+
+    def build_connection_pool_key_attributes(
+        self, request: Any, verify: Any, cert: Any = None
+    ) -> tuple[Any, Any]:
+        host, _ = super().build_connection_pool_key_attributes(request, True, None)
+        return host, {"ssl_context": self._tls} if host["scheme"] == "https" else {}
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        pass  # the context says all there is to say
+
+
+# TLS ----------------------------------------------------------------------------------------------
+
+
+def tls_context(options: Mapping[str, Any]) -> ssl.SSLContext:
+    """The context for a space with these options, the same object for the same options.
+
+    Raises `Misconfigured` when one of the files cannot be used.
+    """
+    files = (options["ca_file"], options["client_certificate"], options["client_key"])
+    return _context(bool(options["verify_tls"]), *files, tuple(map(_changed_at, files)))
+
+
+@cache
+def _context(
+    verify: bool, ca_file: str, certificate: str, key: str, changed_at: tuple[int, ...]
+) -> ssl.SSLContext:
+    # `changed_at` makes a renewed certificate another context; processes live longer than those.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif ca_file:
+        _load("ca_file", context.load_verify_locations, ca_file)
+    else:
+        context.load_default_certs()
+        context.load_verify_locations(certifi.where())
+    if certificate:
+        # Without the empty password OpenSSL would ask for one, on the terminal of the process.
+        _load("client_certificate", context.load_cert_chain, certificate, key or None, "")
+    return context
+
+
+def _changed_at(file: str) -> int:
+    with suppress(OSError):  # `_load` tells it better
+        return os.stat(file).st_mtime_ns
+    return 0
+
+
+def _load(option: str, load: Callable[..., None], *files: str | None) -> None:
+    try:
+        load(*files)
+    except OSError as error:  # ssl.SSLError is one
+        named = " or ".join(file for file in files if file)
+        raise Misconfigured(
+            f"{named} cannot be used: {error.strerror or error}.",
+            option=option,
+            next_step="Name a PEM file that all processes of botadmin can read.",
+        ) from error
