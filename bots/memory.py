@@ -31,12 +31,14 @@ class StoredMemory(Memory):
         if stored is None:
             return ""
         try:
-            return decrypt(stored.value)
+            value = decrypt(stored.value)
         except Misconfigured:
             return ""  # encrypted with a key that is gone: a login brings a new one
+        _know(value)
+        return value
 
     def write(self, value: str) -> None:
-        scrub.know(value)
+        _know(value)
         with transaction.atomic():
             # Whoever changes settings writes the bot's row first, and forgets after that.
             mine = Bot.objects.filter(pk=self._bot_id, generation=self._generation)
@@ -49,6 +51,12 @@ class StoredMemory(Memory):
                 bot_id=self._bot_id,
                 defaults={"value": encrypt(value), "changed_at": timezone.now()},
             )
+
+
+def _know(value: str) -> None:
+    """Each word may be a secret of its own."""
+    for word in value.split():
+        scrub.know(word)
 
 
 def forget(bot_ids: Iterable[int]) -> None:

@@ -49,6 +49,7 @@ SENDS: tuple[tuple[str, dict[str, str]], ...] = (
 UNFINISHED = "SELECT id FROM bots_job WHERE state IN ('queued', 'running')"
 EVENTS = """SELECT b.slug, e.data, e.catch_up FROM bots_event e JOIN bots_bot b ON b.id = e.bot_id
     WHERE e.kind = 'message.posted' ORDER BY e.id"""
+GAPS = "SELECT data FROM bots_event WHERE kind = 'gap'"
 STATES = """SELECT e.data FROM bots_event e JOIN bots_bot b ON b.id = e.bot_id
     WHERE e.kind = 'connection.changed' AND b.slug = '{bot}' ORDER BY e.id"""
 
@@ -56,11 +57,11 @@ STATES = """SELECT e.data FROM bots_event e JOIN bots_bot b ON b.id = e.bot_id
 class Company:
     """The server's side is made at once, botadmin's by `enrol`."""
 
-    def __init__(self, server: SimulatedMattermost, install: Install, *, url: str = "") -> None:
+    def __init__(self, server: SimulatedMattermost, install: Install) -> None:
         self.server = server
         self.install = install
         self.tokens: dict[str, str] = {}
-        self._url = url or server.url  # a proxy may be in between
+        self.url = server.url  # as botadmin knows it: something may be in between
         self._api = f"http://127.0.0.1:{install.port}/api/v1"
         self._opened_at = 0  # of the server's clock, in ms: posts are counted from then on
         self._found()
@@ -88,7 +89,7 @@ class Company:
     def enrol(self, *bots: str) -> None:
         """Enter the space and these bots in botadmin, and wait until they are live and know
         their channels."""
-        space = {"slug": "chat", "name": "Chat", "platform": "mattermost", "url": self._url}
+        space = {"slug": "chat", "name": "Chat", "platform": "mattermost", "url": self.url}
         self.ask("POST", "/spaces/", {**space, "options": OPTIONS})
         for slug in bots:
             bot = {"slug": slug, "name": slug, "space": "chat"}
@@ -130,6 +131,10 @@ class Company:
         """All that its connection went through."""
         return [_json(data)["state"] for data in self.install.rows(STATES.format(bot=bot))]
 
+    def say(self, *texts: str, person: str = "alice", channel: str = "lobby") -> None:
+        for text in texts:
+            self.server.make.post(person, self.channels[channel], text)
+
     def client(self, bot: str, to: dict[str, str], chance: random.Random, **how: float) -> Client:
         return Client(f"{self._api}/bots/{bot}/messages/", bot, to, chance, **how)
 
@@ -145,11 +150,11 @@ class Company:
             post
             for id in channels
             for post in list(world.posts_of.get(id, ()))
-            if post.create_at > self._opened_at and post.user_id != user.id and not post.type
+            if post.create_at >= self._opened_at and post.user_id != user.id and not post.type
         ]
 
     def compare(self, bots: Iterable[str], clients: Iterable[Client]) -> Comparison:
-        found = Comparison()
+        found = Comparison(gaps=[_json(data)["why"] for data in self.install.rows(GAPS)])
         heard: dict[str, list[tuple[str, bool]]] = defaultdict(list)
         for slug, data, catch_up in self.install.records(EVENTS):
             data = _json(data)
@@ -179,7 +184,7 @@ class Company:
         user = self.server.world.user_named(client.bot)
         assert user
         posts = [post for post in self._written_to(client.to) if post.user_id == user.id]
-        sent = [post.message for post in posts if post.create_at > self._opened_at]
+        sent = [post.message for post in posts if post.create_at >= self._opened_at]
         times = Counter(sent)
         to.sends += len(client.accepted)
         to.lost += [f"{client.bot} did not send {t}" for t in client.accepted if not times[t]]
@@ -223,6 +228,7 @@ class Comparison:
     posts: int = 0  # of others, counted for each bot that could see them
     caught_up: int = 0  # of these, fetched after the fact
     sends: int = 0
+    gaps: list[str] = field(default_factory=list)  # losses that were told
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     sends_out_of_order: list[str] = field(default_factory=list)
@@ -282,7 +288,7 @@ class Client(threading.Thread):
         to: dict[str, str],
         chance: random.Random,
         *,
-        pause_seconds: float,
+        pause_seconds: float = 1.0,
     ) -> None:
         super().__init__(daemon=True)
         self.bot = bot
@@ -298,11 +304,20 @@ class Client(threading.Thread):
         self._over.set()
 
     def run(self) -> None:
-        with requests.Session() as session:
-            session.trust_env = False
-            session.headers["Authorization"] = f"Bearer {TOKEN}"
+        with self._session() as session:
             while not self._over.wait(self._pause_seconds * 2 * self._chance.random()):
                 self._send(session, self._chance.choice((1, 1, 1, 3, 10)))
+
+    def send(self, number: int) -> None:
+        """At once, in the thread of the caller."""
+        with self._session() as session:
+            self._send(session, number)
+
+    def _session(self) -> requests.Session:
+        session = requests.Session()
+        session.trust_env = False
+        session.headers["Authorization"] = f"Bearer {TOKEN}"
+        return session
 
     def _send(self, session: requests.Session, number: int) -> None:
         first = len(self.accepted)

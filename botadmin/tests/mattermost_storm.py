@@ -1,5 +1,5 @@
-"""Trouble for a company on a simulated Mattermost, and somebody who watches whether the screen tells
-the truth about it."""
+"""Trouble for a company on a simulated Mattermost, and a witness of whether the screen tells the
+truth about it."""
 
 from __future__ import annotations
 
@@ -11,25 +11,31 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
 from botadmin.tests.mattermost_company import BOTS, HEARTBEAT_SECONDS, LOGIN_BOT, Company
 from spaces.testing.mattermost import SimulatedMattermost
 from spaces.testing.mattermost.running import run_on
 
 POSTS = "/api/v4/posts"
-# A bot that hears nothing may be called live for two heartbeats. The rest is for a busy machine.
-LIVE_AT_MOST_SECONDS = 2 * HEARTBEAT_SECONDS + 2.0
-BUT = frozenset(["starting", "catching_up", "live", "reconnecting", "stale"])  # what may be shown
+# A bot that hears nothing may be called live for two heartbeats.
+LIVE_AT_MOST_SECONDS = 2 * HEARTBEAT_SECONDS
+SLACK_SECONDS = 6.0  # for a busy machine
+# In a storm that leaves credentials and settings alone.
+MAY_BE_SHOWN = frozenset(["starting", "catching_up", "live", "reconnecting", "stale"])
 
 
 class Storm:
-    """Random faults, a few at a time. `counts` says how many of each kind there were."""
+    """Random faults, a few at a time. `counts` says how many of each kind there were, `diary`
+    which they were and when."""
 
     def __init__(self, company: Company, chance: random.Random, *, down_seconds: float) -> None:
         self.counts: Counter[str] = Counter()
-        self._server = company.server
+        self.diary: list[str] = []
         self._chance = chance
         self._down_seconds = down_seconds
+        self._do = _Told(company.server.controls, self.diary)
         self._kinds: dict[str, Callable[[], object]] = {
             "drop sockets": lambda: self._do.drop_sockets(user=self._some()),
             "silence sockets": lambda: self._do.silence_sockets(user=self._some()),
@@ -41,23 +47,14 @@ class Storm:
             "stall after": lambda: self._stall("after"),
             "stall any request": lambda: self._do.stall(3, times=self._few(), user=self._some()),
             "swallow answers": lambda: self._do.swallow_answers(self._few(), path=self._path()),
-            "reset connections": lambda: self._do.reset_connections(
-                self._few(), path=self._path()
-            ),
-            "429": lambda: self._do.limit_rate(
-                seconds=1, retry_after=1, user=self._some(), path=self._path()
-            ),
-            "5xx before": lambda: self._do.fail(
-                self._status(), "before", self._few(), path=self._path()
-            ),
-            "5xx after": lambda: self._do.fail(
-                self._status(), "after", self._few(), path=self._path()
-            ),
+            "reset connections": lambda: self._do.reset_connections(self._few(), path=self._path()),
+            "429": lambda: self._do.limit_rate(seconds=1, user=self._some(), path=self._path()),
+            "5xx before": lambda: self._fail("before"),
+            "5xx after": lambda: self._fail("after"),
             "revoke sessions": lambda: self._do.revoke_sessions(user=self._some() or LOGIN_BOT),
             "restart": lambda: self._do.restart(self._chance.random() * self._down_seconds),
             "go down": lambda: self._do.go_down(self._chance.random() * self._down_seconds),
         }
-        self._do = self._server.controls
 
     def rage(self, seconds: float, *, pause_seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -72,8 +69,8 @@ class Storm:
 
     def end(self) -> None:
         """All is well again."""
-        self._server.controls.heal()
-        self._server.controls.come_up()
+        self._do.heal()
+        self._do.come_up()
 
     def _some(self) -> str:
         """A bot, or everybody."""
@@ -85,11 +82,27 @@ class Storm:
     def _path(self) -> str:
         return self._chance.choice(("", POSTS))
 
-    def _status(self) -> int:
-        return self._chance.choice((500, 502, 503))
+    def _fail(self, place: str) -> None:
+        status = self._chance.choice((500, 502, 503))
+        self._do.fail(status, place, self._few(), path=self._path())
 
     def _stall(self, place: str) -> None:
         self._do.stall(3, place=place, times=self._few(), method="POST", path=POSTS)
+
+
+class _Told:
+    """The controls, with a diary of what was asked of them."""
+
+    def __init__(self, controls: Any, diary: list[str]) -> None:
+        self._controls = controls
+        self._diary = diary
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        def call(*args: object, **kwargs: object) -> object:
+            self._diary.append(f"{datetime.now(UTC):%H:%M:%S.%f} {name} {args} {kwargs}")
+            return getattr(self._controls, name)(*args, **kwargs)
+
+        return call
 
 
 # Truth ----------------------------------------------------------------------------------------
@@ -112,9 +125,12 @@ class Witness(threading.Thread):
     session that lasts.
     """
 
-    def __init__(self, company: Company, *bots: str) -> None:
+    def __init__(
+        self, company: Company, *bots: str, live_at_most_seconds: float = LIVE_AT_MOST_SECONDS
+    ) -> None:
         super().__init__(daemon=True)
         now = time.monotonic()
+        self._most = live_at_most_seconds + SLACK_SECONDS
         self.untrue: list[str] = []
         self.watched = {bot: Watched(now, now) for bot in bots}
         self.looks = 0
@@ -144,7 +160,7 @@ class Witness(threading.Thread):
             return
         watched.longest_away = max(watched.longest_away, now - watched.live_at)
         watched.live_at = now
-        if (deaf := now - watched.heard_at) > LIVE_AT_MOST_SECONDS:
+        if (deaf := now - watched.heard_at) > self._most:
             self.untrue.append(f"{bot} is called live and has been deaf for {deaf:.1f} s")
 
     def _hearing(self) -> dict[str, bool]:

@@ -59,6 +59,20 @@ def start(
         )
 
 
+def start_worker(*arguments: str, env: Mapping[str, str], output: Path) -> subprocess.Popen[str]:
+    """A Celery worker as in production, apart from its pool: threads, so that it is one process."""
+    command = [sys.executable, "-m", "celery", "-A", "botadmin", "worker", "--pool", "threads"]
+    with output.open("ab") as stdout:
+        return subprocess.Popen(
+            [*command, *arguments],
+            env=dict(env),
+            cwd=settings.BASE_DIR,
+            stdout=stdout,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+
 def free_port() -> int:
     with contextlib.closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))

@@ -28,19 +28,12 @@ from itertools import count
 from uuid import uuid4
 
 from spaces.platforms.contract import Stream
-from spaces.platforms.errors import Misconfigured, PlatformError, Unavailable
+from spaces.platforms.errors import Misconfigured, PlatformError, Stale, Unavailable
 from spaces.platforms.messages import Incoming, Kind
 
 log = logging.getLogger(__name__)
 UNDECODABLE_SECONDS = 600.0  # undecodable frames within this time belong together
 MOST_ENDS = 2  # readings of one connection that end for them within that time
-
-
-class Stale(Unavailable):
-    """Connected, but the platform did not answer a heartbeat: nothing is heard any more."""
-
-    code = "stale"
-    next_step = "Nothing to do: it is connected anew. If it lasts, check proxies in between."
 
 
 class Undecodable(Unavailable):

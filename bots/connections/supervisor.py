@@ -28,7 +28,7 @@ from django.db.models.functions import Now
 
 from bots import backoff, clients, closing, processes, syncing
 from bots.connections import states
-from bots.connections.reader import Reader, Reading, Stale
+from bots.connections.reader import Reader, Reading
 from bots.inbox import Inbox, Received
 from bots.models import Bot, Connection, Receive, State
 from bots.processes import own_name
@@ -38,6 +38,7 @@ from spaces.platforms.errors import (
     Misconfigured,
     PlatformError,
     RateLimited,
+    Stale,
 )
 from spaces.platforms.messages import Cursor, Incoming
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bots.connections.reader import Reader, Reading, Stale, Undecodable
-from spaces.platforms.errors import CredentialsRefused, Unavailable
+from bots.connections.reader import Reader, Reading, Undecodable
+from spaces.platforms.errors import CredentialsRefused, Stale, Unavailable
 from spaces.platforms.messages import Incoming, Kind
 from spaces.platforms.websocket import Closed, WebSocketStream
 from spaces.testing.websocket_server import TIMEOUT, WebSocketServer

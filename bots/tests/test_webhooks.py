@@ -64,8 +64,8 @@ def _clean() -> Iterator[None]:
 
 
 @pytest.fixture
-def workers() -> Iterator[None]:
-    """A thread that does what is due, until the test ends."""
+def work_begins() -> Iterator[Callable[[], None]]:
+    """Starts a thread that does what is due, until the test ends."""
     end = threading.Event()
 
     def work() -> None:
@@ -75,8 +75,7 @@ def workers() -> Iterator[None]:
         connection.close()
 
     thread = threading.Thread(target=work)
-    thread.start()
-    yield
+    yield thread.start
     end.set()
     thread.join()
 
@@ -240,10 +239,10 @@ def test_people_call_a_bot_from_channels_that_it_is_not_in():
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("workers")
-def test_a_handlers_answer_goes_back_in_the_response_and_nowhere_else():
+def test_a_handlers_answer_goes_back_in_the_response_and_nowhere_else(work_begins):
     bot = hooked_bot(handlers=["test_answerer"])
     hall = make_channel(bot, "hall").remote_id
+    work_begins()
 
     response = call(bot, channel=hall, command="/sum", text="1 2", wait=30)
 
@@ -259,10 +258,10 @@ def test_a_handlers_answer_goes_back_in_the_response_and_nowhere_else():
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("workers")
-def test_a_slash_command_may_come_as_get_and_be_answered_privately():
+def test_a_slash_command_may_come_as_get_and_be_answered_privately(work_begins):
     bot = hooked_bot(handlers=["test_discreet"])
     query = {"token": hooked.TOKEN, "id": "1", "channel": "hall", "user": "alice"}
+    work_begins()
 
     response = Client().get(f"/hooks/{bot.slug}/", query | {"command": "/whoami", "wait": "30"})
 
@@ -270,10 +269,10 @@ def test_a_slash_command_may_come_as_get_and_be_answered_privately():
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("workers")
-def test_one_answer_is_given_at_once_and_further_ones_are_messages():
+def test_one_answer_is_given_at_once_and_further_ones_are_messages(work_begins):
     bot = hooked_bot(handlers=["test_twice"])
     hall = make_channel(bot, "hall").remote_id
+    work_begins()
 
     response = call(bot, channel=hall, command="/x", wait=30)
 
@@ -282,9 +281,9 @@ def test_one_answer_is_given_at_once_and_further_ones_are_messages():
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("workers")
-def test_nobody_waits_for_handlers_that_have_nothing_to_say():
+def test_nobody_waits_for_handlers_that_have_nothing_to_say(work_begins):
     bot = hooked_bot(handlers=["test_silent"])
+    work_begins()
     started = time.monotonic()
 
     response = call(bot, command="/x", wait=30)
@@ -295,10 +294,10 @@ def test_nobody_waits_for_handlers_that_have_nothing_to_say():
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("workers")
-def test_an_answer_that_the_platform_cannot_put_goes_out_as_a_message():
+def test_an_answer_that_the_platform_cannot_put_goes_out_as_a_message(work_begins):
     bot = hooked_bot(handlers=["test_answerer"])
     hall = make_channel(bot, "hall").remote_id
+    work_begins()
 
     response = call(bot, channel=hall, text="long", wait=2)
 

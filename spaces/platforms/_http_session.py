@@ -133,6 +133,10 @@ class _Answer(HTTPResponse):
         # The library takes a head that is cut for one that is short, and its body for empty.
         if self._incoming.is_at_end:
             raise IncompleteRead(b"")
+        # urllib3 refuses this too, but leaves the connection open.
+        lengths = ",".join(self.headers.get_all("Content-Length", ())).split(",")
+        if len({each.strip() for each in lengths}) > 1:
+            raise HTTPException("two lengths")
 
 
 @contextmanager

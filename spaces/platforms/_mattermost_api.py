@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import hmac
 import re
 import time
@@ -30,6 +31,7 @@ from spaces.platforms.errors import (
     NotFound,
     OutcomeUnknown,
     PlatformError,
+    RateLimited,
     Rejected,
     Unavailable,
 )
@@ -59,7 +61,10 @@ LOGIN_REFUSALS = {
     "api.user.login.bot_login_forbidden": "Bot accounts have no password: set a token instead.",
 }
 
+NO_SESSION = "-"
 THREAD_NOT_FOUND = "thread_not_found"
+SWITCHED_OFF = "switched_off"
+CHANNEL_ARCHIVED = "channel_archived"
 NO_CHANNELS = "app.channel.get_channels.not_found"
 # Refusals that are told apart, by the beginning of the server's error id.
 REFUSALS: dict[str, tuple[type[PlatformError], str, str]] = {
@@ -67,9 +72,10 @@ REFUSALS: dict[str, tuple[type[PlatformError], str, str]] = {
     "api.context.invalid_url_param": (NotFound, "remote_not_found", ""),
     "api.post.create_post.can_not_post_to_deleted": (
         Rejected,
-        "channel_archived",
+        CHANNEL_ARCHIVED,
         "Restore the channel, or send elsewhere.",
     ),
+    "api.channel.delete_channel.deleted": (Rejected, CHANNEL_ARCHIVED, ""),
     "api.post.create_post.root_id": (
         Rejected,
         THREAD_NOT_FOUND,
@@ -89,7 +95,7 @@ REFUSALS: dict[str, tuple[type[PlatformError], str, str]] = {
     ),
     "api.file.attachments.disabled": (
         Rejected,
-        "switched_off",
+        SWITCHED_OFF,
         "An administrator allows file sharing in the System Console.",
     ),
     "store.sql_channel.save_channel.exists": (
@@ -144,7 +150,7 @@ class Api:
     def _enter(self) -> Any:
         if not self._token:
             self._require_login()
-            self._token = self._account.memory.read()
+            self._token, _ = self._remembered()
             if not self._token:
                 self._log_in()
         try:
@@ -153,7 +159,7 @@ class Api:
             if not self._can_log_in:
                 raise
         self._log_in()
-        return self._as_json(self.http.request("GET", "/users/me"))
+        return self.get("/users/me")
 
     def _as_user(self, told: Any) -> Fields:
         if not isinstance(told, dict) or not told.get("id"):
@@ -174,23 +180,53 @@ class Api:
 
     def _log_in(self) -> None:
         over, self._token = self._token, ""
+        before = used = self._remembered()[1]
+        if self._take_over(over):
+            return
         credentials = self._account.credentials
         body = {"login_id": credentials["login"], "password": credentials["password"]}
-        if mfa := credentials.get("mfa", "").strip():
-            body["token"] = mfa if _is_code(mfa) else one_time_code(mfa, time.time())
+        mfa = credentials.get("mfa", "").strip()
+        if mfa:
+            body["token"] = mfa if _is_code(mfa) else one_time_code(mfa, self._server_seconds())
+            if _mark(body["token"]) == used:
+                _refuse_used_code(mfa)
+            # Before it is: an answer that gets lost has used it up all the same.
+            self._remember("", used := _mark(body["token"]))
         try:
-            # Not idempotent, yet a session too many harms nobody: it may be tried again.
-            response = self.http.request("POST", "/users/login", body=body, idempotent=True)
+            response = self.http.request("POST", "/users/login", body=body)
+        except OutcomeUnknown as error:
+            # A session too many harms nobody: it may be tried again.
+            raise Unavailable(error.detail) from error
+        except (Unavailable, RateLimited):
+            self._remember("", before)  # the server never saw the code
+            raise
         except CredentialsRefused:
-            # Another process may have used this very code a moment ago, and has a session now.
-            if (found := self._account.memory.read()) and found != over:
-                self._token = found
-                return
+            if self._take_over(over):
+                return  # the code served another process a moment ago
             raise
         self._token = response.headers.get("Token", "")
         if not self._token:
             raise Misconfigured("The server's login gave no session.", option="url")
-        self._account.memory.write(self._token)
+        self._remember(self._token, used)
+
+    def _take_over(self, over: str) -> bool:
+        """Use the session of another process that has logged in meanwhile, if one has."""
+        session, _ = self._remembered()
+        if session in ("", over):
+            return False
+        self._token = session
+        return True
+
+    def _server_seconds(self) -> float:
+        return time.time() + self.http.clock_skew_seconds
+
+    def _remembered(self) -> tuple[str, str]:
+        """The session, and the mark of the code that was used last; empty for none."""
+        session, _, used = self._account.memory.read().partition(" ")
+        return session.removeprefix(NO_SESSION), used
+
+    def _remember(self, session: str, used: str) -> None:
+        self._account.memory.write(f"{session or NO_SESSION} {used}".rstrip())
 
     # Requests -------------------------------------------------------------------------------------
 
@@ -290,8 +326,10 @@ def refused(response: requests.Response, call: http.Call) -> PlatformError | Mis
             return kind(detail, code=code, next_step=next_step or None)
     if response.status_code == 501:
         return Rejected(
-            detail, code="switched_off", next_step="An administrator switches this feature on."
+            detail, code=SWITCHED_OFF, next_step="An administrator switches this feature on."
         )
+    if response.status_code == 413:  # by a proxy, which knows no ids
+        return Rejected(detail, code="file_too_large" if call.path == "/files" else "too_long")
     return http.refusal(response, call, detail)
 
 
@@ -323,6 +361,18 @@ def checked_id(text: str) -> str:
 
 
 # The second factor --------------------------------------------------------------------------------
+
+
+def _mark(code: str) -> str:
+    """By which a code is known again."""
+    return hashlib.sha256(code.encode()).hexdigest()[:16]
+
+
+def _refuse_used_code(mfa: str) -> NoReturn:
+    """No code serves twice, and the server counts the attempt."""
+    if _is_code(mfa):
+        raise CredentialsRefused("The one-time code has been used.", next_step=MFA_NEXT_STEP)
+    raise Unavailable("This half minute's code was used; waiting for the next.", code="code_used")
 
 
 def _is_code(text: str) -> bool:

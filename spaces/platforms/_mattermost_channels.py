@@ -7,9 +7,17 @@ from collections.abc import Iterator, Sequence
 
 from spaces.platforms import _mattermost_people as people
 from spaces.platforms import _mattermost_wire as wire
-from spaces.platforms._mattermost_api import Api, Fields, checked_id, is_id
+from spaces.platforms._mattermost_api import CHANNEL_ARCHIVED, Api, Fields, checked_id, is_id
 from spaces.platforms._mattermost_posts import Reader
-from spaces.platforms.errors import Forbidden, NotFound, Rejected
+from spaces.platforms.errors import (
+    Forbidden,
+    NotFound,
+    OutcomeUnknown,
+    PlatformError,
+    RateLimited,
+    Rejected,
+    Unavailable,
+)
 from spaces.platforms.messages import (
     ChannelChange,
     ChannelInfo,
@@ -59,7 +67,19 @@ class Channels:
                 "purpose": new.purpose,
             },
         )
-        return self._info(told), people.add(self._api, told["id"], new.people)
+        return self._info(told), self._fill(told["id"], new.people)
+
+    def _fill(self, channel_id: str, refs: Sequence[PersonRef]) -> list[PersonOutcome]:
+        """Add the people of a channel that was made a moment ago: it exists, whatever this meets,
+        so nothing may sound as if making it could be repeated."""
+        try:
+            return people.add(self._api, channel_id, refs)
+        except (Unavailable, RateLimited) as error:
+            raise OutcomeUnknown(f"The channel was made, not all are added: {error}") from error
+        except PlatformError as error:
+            return [
+                PersonOutcome(asked=str(ref), code=error.code, detail=error.detail) for ref in refs
+            ]
 
     def _create_conversation(self, new: NewChannel) -> tuple[ChannelInfo, list[PersonOutcome]]:
         """A direct or group channel: there is one for each set of people, made when needed."""
@@ -102,7 +122,12 @@ class Channels:
         return self._info(told)
 
     def archive(self, channel_id: str) -> None:
-        self._api.delete(f"/channels/{checked_id(channel_id)}")
+        try:
+            self._api.delete(f"/channels/{checked_id(channel_id)}")
+        except Rejected as error:
+            # It may be already, by an earlier try whose answer got lost.
+            if error.code != CHANNEL_ARCHIVED:
+                raise
 
     def restore(self, channel_id: str) -> ChannelInfo:
         told = self._channel_of(channel_id, archived=True)

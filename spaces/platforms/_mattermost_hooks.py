@@ -29,6 +29,7 @@ from spaces.platforms.messages import (
 )
 
 ANSWER_SECONDS = 3.0  # Mattermost waits for 30, but so does the person who asked
+MOST_FIELDS = 2_000  # a command has two for everybody whom its text mentions
 MILLISECONDS_FROM = 100_000_000_000  # a timestamp above is in ms: JSON has those, forms seconds
 SECRET_FIELDS = ("token", "trigger_id", "response_url")  # each lets its holder do something
 
@@ -100,7 +101,8 @@ def _fields(request: WebhookRequest) -> dict[str, str]:
     if request.method != "GET" and "json" in request.headers.get("content-type", ""):
         return _json_fields(text)
     try:
-        return {name: values[0] for name, values in parse_qs(text, max_num_fields=100).items()}
+        fields = parse_qs(text, max_num_fields=MOST_FIELDS)
+        return {name: values[0] for name, values in fields.items()}
     except ValueError as error:
         raise Rejected("Too many fields.", code="invalid_webhook") from error
 
@@ -118,7 +120,9 @@ def _json_fields(text: str) -> dict[str, str]:
 def _require_token(request: WebhookRequest, told: dict[str, str], tokens: list[str]) -> None:
     header = request.headers.get("authorization", "")
     given = header[6:].strip() if header.lower().startswith("token ") else told.get("token", "")
-    if not any(hmac.compare_digest(given.encode(), token.encode()) for token in tokens):
+    # JSON may hold halves of characters, which have no bytes of their own.
+    given_bytes = given.encode(errors="replace")
+    if not any(hmac.compare_digest(given_bytes, token.encode()) for token in tokens):
         raise Forbidden(
             "The token of this webhook is none of the bot's.",
             next_step="Enter the token that Mattermost shows for the webhook or command among the "

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from urllib.parse import quote
 
 from spaces.platforms import _mattermost_wire as wire
-from spaces.platforms._mattermost_api import PAGE, Api, Fields, is_id
+from spaces.platforms._mattermost_api import IDS_PER_REQUEST, PAGE, Api, Fields, is_id
 from spaces.platforms.errors import Forbidden, NotFound, PlatformError, RateLimited, Unavailable
 from spaces.platforms.messages import ParticipantInfo, PersonInfo, PersonOutcome, PersonRef, Role
 
@@ -42,7 +43,7 @@ def one(api: Api, ref: PersonRef) -> PersonInfo:
 
 def _by_email(api: Api, email: str) -> Fields | None:
     try:
-        return dict(api.get(f"/users/email/{email}"))
+        return dict(api.get(f"/users/email/{quote(email, safe='@')}"))
     except (NotFound, Forbidden):
         return None  # servers may keep addresses to themselves
 
@@ -92,25 +93,38 @@ def add(api: Api, channel_id: str, refs: Sequence[PersonRef]) -> list[PersonOutc
 def _add_all(api: Api, channel_id: str, ids: list[str]) -> dict[str, PlatformError]:
     """Why it failed, for those that it failed for."""
     path = f"/channels/{channel_id}/members"
-    try:
-        rows = api.post(path, {"user_ids": ids}, idempotent=True)
-        inside = {row["user_id"] for row in rows}
-    except (Unavailable, RateLimited):
-        raise
-    except PlatformError:
-        inside = set()  # it failed for all, or altogether: the channel says which
-        channel = api.get(f"/channels/{channel_id}")
-    else:
-        if len(inside) == len(ids):
-            return {}
-        channel = api.get(f"/channels/{channel_id}")
+    inside: set[str] = set()
+    for start in range(0, len(ids), IDS_PER_REQUEST):
+        inside |= _added(api, channel_id, ids[start : start + IDS_PER_REQUEST])
     missing = [id for id in ids if id not in inside]
+    if not missing:
+        return {}
+    channel = api.get(f"/channels/{channel_id}")
     strangers = _not_in_team(api, channel, missing)
     failed: dict[str, PlatformError] = {id: _stranger() for id in strangers}
     for id in missing:
         if id not in strangers and (error := _add_one(api, path, id)):
             failed[id] = error
     return failed
+
+
+def _added(api: Api, channel_id: str, ids: list[str]) -> set[str]:
+    """Those of a request that it worked for. Raises what concerns the channel."""
+    try:
+        rows = api.post(
+            f"/channels/{channel_id}/members",
+            {"user_ids": ids},
+            idempotent=True,
+            timeout_seconds=api.http.long_seconds,
+        )
+    except (Unavailable, RateLimited):
+        raise
+    except Forbidden:
+        api.get(f"/channels/{channel_id}")  # there is none, or the bot may not add anybody
+        raise
+    except PlatformError:
+        return set()  # it failed for each of them
+    return {row["user_id"] for row in rows}
 
 
 def _add_one(api: Api, path: str, id: str) -> PlatformError | None:
@@ -158,6 +172,7 @@ def _promoted(api: Api, channel_id: str, outcome: PersonOutcome) -> PersonOutcom
 def remove(api: Api, channel_id: str, refs: Sequence[PersonRef]) -> list[PersonOutcome]:
     if not refs:
         return []
+    api.get(f"/channels/{channel_id}")  # that it is missing must not look like an absent member
     found = find(api, refs)
     return [
         _removed(api, channel_id, outcome) if outcome.person else outcome

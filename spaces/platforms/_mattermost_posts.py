@@ -14,7 +14,7 @@ that were told first. What is told twice has the same id.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -32,6 +32,8 @@ from spaces.platforms.messages import (
 
 OVERLAP = 60_000  # ms that are read again; a post is stored within seconds of its time
 SINCE_MOST = 1_000  # rows of a `since`; so many mean that there may be more
+KNOWN_FROM_PRECISION = 1_000  # ms
+START_TOLERANCE = 1_000  # ms that the server's clock is not known better than
 # A poll looks for edits, deletions and reactions once in as many seconds as there are channels.
 LONGEST_SWEEP_PAUSE = 60.0  # seconds
 SHORTEST_PAUSE = 0.5  # seconds, before a rate limit is tried again
@@ -79,6 +81,16 @@ class _Page:
     before: str
     number: int
     posts: list[Fields]
+
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """Posts that were changed after a time; all of them, or all since `known_from` and some of
+    before."""
+
+    posts: list[Fields]
+    known_from: int
+    are_all: bool
 
 
 class Reader:
@@ -182,12 +194,12 @@ class Reader:
         """Everything posted or changed after `since`, deleted posts too, in pieces, each sorted by
         time, in the order of their posting. Where that is more than the server tells at once, what
         was posted is complete, and of what was changed some may be missing."""
-        yield from self._pieces(channel_id, since, self._rows_since(channel_id, since))
+        changes = self._changes(channel_id, since, self._server_now())
+        yield from self._pieces(channel_id, since, changes)
 
-    def _pieces(
-        self, channel_id: str, since: int, rows: Sequence[Fields]
-    ) -> Iterator[list[Fields]]:
-        if len(rows) < SINCE_MOST:
+    def _pieces(self, channel_id: str, since: int, changes: _Changes) -> Iterator[list[Fields]]:
+        rows = changes.posts
+        if changes.are_all:
             yield _sorted(rows)
             return
         yield _sorted([post for post in rows if post["create_at"] <= since])
@@ -218,14 +230,22 @@ class Reader:
             yield _sorted([*fresh, *due])
         yield gone
 
-    def _all_known_from(self, channel_id: str, since: int, until: int) -> int:
-        """From when on a `since` tells of every change, where it does not from `since` on."""
-        low, high = since, until
-        while high - low > 1_000:
+    def _changes(self, channel_id: str, since: int, until: int) -> _Changes:
+        """Where that is more than the server tells at once: what it tells, and everything after
+        the earliest moment from which on it tells all."""
+        rows = self._rows_since(channel_id, since)
+        if len(rows) < SINCE_MOST:
+            return _Changes(posts=rows, known_from=since, are_all=True)
+        low, high, later = since, until, self._rows_since(channel_id, until)
+        while high - low > KNOWN_FROM_PRECISION:
             middle = (low + high) // 2
-            is_full = len(self._rows_since(channel_id, middle)) >= SINCE_MOST
-            low, high = (middle, high) if is_full else (low, middle)
-        return high
+            found = self._rows_since(channel_id, middle)
+            if len(found) >= SINCE_MOST:
+                low = middle
+            else:
+                high, later = middle, found
+        known = {post["id"]: post for post in (*rows, *later)}
+        return _Changes(posts=list(known.values()), known_from=high, are_all=False)
 
     def _rows_since(self, channel_id: str, since: int) -> list[Fields]:
         """At most 1,000 rows before old versions of edited posts are taken out."""
@@ -239,7 +259,9 @@ class Reader:
     def start(self) -> Position:
         """Now: the newest thing that ever happened in a channel of the bot's."""
         newest = max((_newest(one) for one in self.channels(archived=True)), default=0)
-        start = newest or self._server_now()
+        now = self._server_now()
+        # An import may bring posts of the future, from where nothing would be heard.
+        start = newest if 0 < newest <= now + START_TOLERANCE else now
         return Position(start=start, news=start, changes=start, swept_at=0)
 
     def catch_up(self, position: Position, *, sweep: bool) -> Iterator[Batch]:
@@ -251,14 +273,14 @@ class Reader:
         sweep = sweep or swept_at - position.swept_at >= pause
         since = (position.changes if sweep else position.news) - OVERLAP
         since = max(since, position.start)
-        newest = position.news
+        newest = changed = position.news
         for channel in sorted(channels, key=lambda one: str(one["id"])):
             newest = max(newest, _newest(channel))
             yield from _batches(_channel_news(channel, since))
             if channel.get("delete_at") or not (sweep or _newest(channel) > since):
                 continue
             try:
-                yield from self._channel(channel["id"], since, began)
+                changed = max(changed, (yield from self._channel(channel["id"], since, began)))
             except (NotFound, Forbidden):
                 continue  # thrown out of it a moment ago
         # What happened while we read may be missing from channels read before it happened.
@@ -266,14 +288,15 @@ class Reader:
         after = Position(
             start=position.start,
             news=reached,
-            changes=reached if sweep else position.changes,
+            changes=max(reached, min(changed, began)) if sweep else position.changes,
             swept_at=swept_at if sweep else position.swept_at,
         )
         yield Batch(incoming=(), cursor=after.cursor())
 
-    def _channel(self, channel_id: str, since: int, began: int) -> Iterator[Batch]:
-        rows = self._rows_since(channel_id, since)
-        for posts in self._pieces(channel_id, since, rows):
+    def _channel(self, channel_id: str, since: int, began: int) -> Generator[Batch, None, int]:
+        """Returns when its latest change was."""
+        changes = self._changes(channel_id, since, began)
+        for posts in self._pieces(channel_id, since, changes):
             people = self.people(_everybody(posts))
             told = [value for post in posts for value in self._tell(post, since)]
             reactions = [
@@ -287,9 +310,9 @@ class Reader:
                 if not post["delete_at"] and post["update_at"] > since
             ]
             yield from _batches(told, reactions)
-        if len(rows) >= SINCE_MOST:
-            known_from = self._all_known_from(channel_id, since, began)
-            yield Batch(incoming=(_gap(channel_id, since, known_from),), cursor={})
+        if not changes.are_all:
+            yield Batch(incoming=(_gap(channel_id, since, changes.known_from),), cursor={})
+        return max((post["update_at"] for post in changes.posts), default=since)
 
     def _tell(self, post: Fields, since: int) -> Iterator[Incoming]:
         if post.get("original_id"):
@@ -373,7 +396,7 @@ def _batches(
 def _gap(channel_id: str, since: int, until: int) -> Incoming:
     return Incoming(
         kind=Kind.GAP,
-        id=f"gap:{channel_id}:{since}:{until}",
+        id=f"gap:{channel_id}:{since}",  # the same one again has no other end worth telling
         occurred_at=wire.moment(until),
         since=wire.moment(since),
         channel_id=channel_id,

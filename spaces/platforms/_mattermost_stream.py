@@ -182,20 +182,27 @@ def websocket_url(base: str) -> str:
 
 def websocket_arguments(text: str) -> dict[str, Any]:
     """Raises `Misconfigured` for anything but the three things that can be given."""
-    kinds = {"headers": dict, "query": dict, "subprotocols": list}
     try:
         told = json.loads(text or "{}")
     except ValueError:
         told = None
-    if not isinstance(told, dict) or not all(
-        isinstance(value, kinds.get(name, ())) for name, value in told.items()
-    ):
+    if not isinstance(told, dict) or not all(map(_is_argument, told, told.values())):
         raise Misconfigured(
             "The extra websocket arguments are not as they should be.",
             option="websocket_arguments",
             next_step='Write JSON like {"headers": {"X-Forwarded-For": "10.0.0.1"}}.',
         )
     return told
+
+
+def _is_argument(name: str, value: Any) -> bool:
+    if name in ("headers", "query"):
+        return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+    return (
+        name == "subprotocols"
+        and isinstance(value, list)
+        and all(isinstance(one, str) for one in value)
+    )
 
 
 def resume_of(cursor: Cursor) -> tuple[str, int] | None:

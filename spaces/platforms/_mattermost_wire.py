@@ -349,8 +349,14 @@ def _posted(frame: Frame) -> list[Incoming]:
     post = frame.object("post")
     told = posted(post, _sender(frame, post), frame.own_id)
     kind = KINDS.get(frame.data.get("channel_type", ""))
-    peer = told.person if kind is ChannelKind.DIRECT and not told.own else None
+    peer = _peer(frame, told.person) if kind is ChannelKind.DIRECT else None
     return [replace(told, channel_kind=kind, peer=peer)]
+
+
+def _peer(frame: Frame, author: PersonInfo | None) -> PersonInfo | None:
+    """The other person of a direct channel, also when the bot or a webhook wrote there."""
+    id = peer_id({"name": frame.data.get("channel_name")}, frame.own_id)
+    return author if author and author.id == id else PersonInfo(id=id) if id else None
 
 
 def _sender(frame: Frame, post: Fields) -> PersonInfo:

@@ -10,6 +10,7 @@ are in `_http_session`.
 from __future__ import annotations
 
 import io
+import json
 import logging
 import ssl
 import time
@@ -173,7 +174,7 @@ class Http:
         """The JSON of the answer; takes what `request` takes, and raises as it does."""
         response = self.request(method, path, **how)
         try:
-            return response.json()
+            return json.loads(response.content)
         except (ValueError, RecursionError) as error:
             raise Misconfigured(
                 f"{self._host} does not answer in JSON; is this the server's own address?",
@@ -297,9 +298,11 @@ class Http:
     def _learn_clock(self, response: requests.Response) -> None:
         with suppress(KeyError, ValueError, TypeError):
             told = parsedate_to_datetime(response.headers["Date"])
-            skew = (told - datetime.now(UTC)).total_seconds()
-            # The header counts whole seconds: less than one says nothing.
-            self.clock_skew_seconds = skew if abs(skew) > 1 else 0.0
+            # The header counts whole seconds, and was written at some time since we asked.
+            least = (told - datetime.now(UTC)).total_seconds()
+            most = least + 1.0 + response.elapsed.total_seconds()
+            if not least <= self.clock_skew_seconds <= most:
+                self.clock_skew_seconds = (least + most) / 2
 
     # What an operator reads -----------------------------------------------------------------------
 
@@ -408,7 +411,8 @@ def _read(response: requests.Response) -> bytes:
 def _body_of(response: requests.Response) -> Any:
     """For people: JSON if it is, else as much text as they will see of it."""
     try:
-        return response.json()
+        # Not `response.json()`, which guesses the encoding of what is none, and takes long.
+        return json.loads(response.content)
     except (ValueError, RecursionError):
         return response.content[: trace.LONGEST_TEXT].decode(errors="replace")
 
@@ -419,20 +423,13 @@ def _lost(error: Exception, call: Call, host: str) -> PlatformError | Misconfigu
     for cause in causes:
         if wrong := _misconfigured(cause, host):
             return wrong
-    if _is_ours(error, causes):
+    if isinstance(error, requests.exceptions.InvalidJSONError | requests.exceptions.InvalidHeader):
         return Rejected("The request holds a value that cannot be sent.")
     detail = f"{host} {_words(causes, call)}."
     # No connection came about, so that the server saw nothing. Its subclass is all but a timeout.
     if call.idempotent or any(isinstance(each, urllib3.ConnectTimeoutError) for each in causes):
         return Unavailable(detail)
     return OutcomeUnknown(f"{call.method} {call.path}: {detail}")
-
-
-def _is_ours(error: Exception, causes: list[BaseException]) -> bool:
-    """Whether the fault is in the request, found before anything was sent."""
-    if isinstance(error, requests.exceptions.InvalidHeader):
-        return not any(isinstance(each, urllib3.InvalidHeader) for each in causes)  # the server's
-    return isinstance(error, requests.exceptions.InvalidJSONError)
 
 
 def _misconfigured(cause: BaseException, host: str) -> Misconfigured | None:

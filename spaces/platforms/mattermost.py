@@ -19,14 +19,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, BinaryIO
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 from spaces.platforms import _mattermost_check as checking
 from spaces.platforms import _mattermost_hooks as hooks
 from spaces.platforms import _mattermost_people as people
 from spaces.platforms import _mattermost_wire as wire
 from spaces.platforms import http
-from spaces.platforms._mattermost_api import THREAD_NOT_FOUND, Api, Fields, checked_id
+from spaces.platforms._mattermost_api import (
+    IDS_PER_REQUEST,
+    THREAD_NOT_FOUND,
+    Api,
+    Fields,
+    checked_id,
+)
 from spaces.platforms._mattermost_channels import Channels, teams
 from spaces.platforms._mattermost_posts import Position, Reader
 from spaces.platforms._mattermost_stream import (
@@ -84,6 +90,7 @@ TEXT_LIMIT = 16_383  # code points, unless the server's own configuration says m
 FILE_BYTES = 100 * 1024 * 1024  # the server's default
 SENT_SLACK_MS = 120_000  # how far back of its first try a post is looked for
 CATCH_UP_PATIENCE_SECONDS = 300.0  # for rate limits
+SECONDS_PER_PERSON = 0.5  # where many are added or removed
 LOOKUP_SECONDS = 10.0  # names that a request has to look up first, at most
 _CUSTOM_PATH = re.compile(r"(/[A-Za-z0-9_.~:@!$&'()*+,;=%-]+)+")
 
@@ -198,8 +205,20 @@ class Mattermost(Platform):
         self._foreign: frozenset[str] = frozenset()  # channels of other teams
 
     def seconds_for(self, operation: str, *args: Any) -> float:
-        files = len(args[0].files) if operation == "post_message" else 0
-        return self.longest_call_seconds + files * self._api.http.asset_seconds
+        seconds = self.longest_call_seconds
+        match operation, args:
+            case "post_message", (message, *_):
+                seconds += len(message.files) * self._api.http.asset_seconds
+            case "create_channel", (new, *_):
+                seconds += self._seconds_for_people(len(new.people))
+            case "add_participants" | "remove_participants", (_, refs, *_):
+                seconds += self._seconds_for_people(len(refs))
+        return seconds
+
+    def _seconds_for_people(self, quantity: int) -> float:
+        """The server writes a message about each of them, and some are asked for one by one."""
+        pieces = -(-quantity // IDS_PER_REQUEST)
+        return pieces * self._api.http.long_seconds + quantity * SECONDS_PER_PERSON
 
     # Identity -----------------------------------------------------------------------------------
 
@@ -319,6 +338,9 @@ class Mattermost(Platform):
             raise Rejected(
                 f"{file.name} is empty; Mattermost takes no empty files.", code="file_empty"
             )
+        if file.size > self.limits.file_bytes:
+            # The server would hang up in the middle, which looks like a broken network.
+            raise Rejected(f"{file.name} is too large for this server.", code="file_too_large")
         with file.open() as stream, self._explained(channel_id):
             told = self._api.post(
                 "/files",
@@ -374,11 +396,13 @@ class Mattermost(Platform):
             self._api.post(f"/posts/{checked_id(message_id)}/unpin", idempotent=True)
 
     def list_pinned(self, channel_id: str) -> Iterator[Incoming]:
-        return iter(self._reader().pinned(checked_id(channel_id)))
+        with self._explained(channel_id):
+            return iter(self._reader().pinned(checked_id(channel_id)))
 
     def typing(self, channel_id: str) -> None:
         body = {"channel_id": checked_id(channel_id)}
-        self._api.post(f"/users/{self._own_id}/typing", body, idempotent=True)
+        with self._explained(channel_id):
+            self._api.post(f"/users/{self._own_id}/typing", body, idempotent=True)
 
     def set_presence(self, presence: Presence, text: str = "") -> None:
         status = {"user_id": self._own_id, "status": presence.value}
@@ -431,7 +455,8 @@ class Mattermost(Platform):
         return people.one(self._api, ref)
 
     def list_participants(self, channel_id: str) -> Iterator[ParticipantInfo]:
-        return people.participants(self._api, checked_id(channel_id))
+        with self._explained(channel_id):
+            yield from people.participants(self._api, checked_id(channel_id))
 
     def add_participants(
         self, channel_id: str, people_: Sequence[PersonRef], *, moderator: bool = False
@@ -449,7 +474,8 @@ class Mattermost(Platform):
     def mark_read(self, channel_id: str, message_id: str) -> None:
         """Mattermost knows no reading up to a message: the whole channel is viewed."""
         body = {"channel_id": checked_id(channel_id)}
-        self._api.post(f"/channels/members/{self._own_id}/view", body, idempotent=True)
+        with self._explained(channel_id):
+            self._api.post(f"/channels/members/{self._own_id}/view", body, idempotent=True)
 
     # Receiving ----------------------------------------------------------------------------------
 
@@ -469,7 +495,8 @@ class Mattermost(Platform):
         try:
             self._stream = self._open(resume)
         except Unavailable as error:
-            # The server is silent to those it does not know: this says whether we are one.
+            # The server is silent to those it does not know, and a proxy in front of it may turn
+            # everybody away: this says whether it is our credentials.
             self._me = self._api.enter()
             if resume is None or error.code != NO_HELLO:
                 raise
@@ -507,7 +534,12 @@ class Mattermost(Platform):
                 proxy=options["proxy"],
             )
         except CredentialsRefused as error:
-            raise self._api.session_over(error) from error
+            raise Unavailable(
+                error.detail,
+                code="websocket_blocked",
+                next_step="Let the proxy in front of the server pass websockets, or set the bot's "
+                "receive mode to poll.",
+            ) from error
 
     def decode(self, frame: bytes) -> list[Incoming]:
         told = json.loads(frame)
@@ -522,7 +554,7 @@ class Mattermost(Platform):
             if self._is_foreign(event):
                 return []
             return [replace(one, cursor=self._cursor(event, one)) for one in wire.events(event)]
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"an event that is not as the server makes it: {error}") from error
 
     def _is_foreign(self, event: wire.Frame) -> bool:
@@ -569,7 +601,7 @@ class Mattermost(Platform):
         left = quantity
         if left == 0:
             return
-        for told in self._reader().newest_first(checked_id(channel_id)):
+        for told in self._newest_first(channel_id):
             if told.message_id == stop_id or (up_to and told.occurred_at < up_to):
                 return
             if with_attachment and not told.files:
@@ -580,13 +612,19 @@ class Mattermost(Platform):
                 if left == 0:
                     return
 
+    def _newest_first(self, channel_id: str) -> Iterator[Incoming]:
+        with self._explained(channel_id):
+            yield from self._reader().newest_first(checked_id(channel_id))
+
     def download_file(self, file_id: str) -> BinaryIO:
         return self._api.download(f"/files/{checked_id(file_id)}")
 
     # Whatever else there is -----------------------------------------------------------------------
 
     def custom_request(self, request: CustomRequest) -> CustomResponse:
-        if not _CUSTOM_PATH.fullmatch(request.path) or ".." in request.path.split("/"):
+        # What is written as %2e%2e is two dots again before it leaves.
+        steps = unquote(request.path).split("/")
+        if not _CUSTOM_PATH.fullmatch(request.path) or ".." in steps:
             raise Rejected("The path must be one below the server's API.", code="invalid_path")
         response = self._api.ask(
             request.method,

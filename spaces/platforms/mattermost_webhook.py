@@ -142,7 +142,12 @@ class MattermostWebhook(Platform):
             "props": {wire.KEY_PROP: message.key},
         }
         body = {name: value for name, value in body.items() if value}
-        self._http.request("POST", "", body=body, timeout_seconds=self._http.long_seconds)
+        answer = self._http.request("POST", "", body=body, timeout_seconds=self._http.long_seconds)
+        if answer.text.strip() != "ok":
+            raise Misconfigured(
+                "What answers at the webhook URL is no webhook of Mattermost's.",
+                option="webhook_url",
+            )
         return Sent(
             message_id=f"webhook:{message.key}", channel_id=channel, sent_at=datetime.now(UTC)
         )

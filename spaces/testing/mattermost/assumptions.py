@@ -1,6 +1,8 @@
 """Facts nobody has confirmed on a running server, each in one place.
 
-Whoever learns the truth corrects it here; the rest of the simulator asks this module.
+Whoever learns the truth corrects it here; the rest of the simulator asks this module. Types and
+properties of the server's own posts (`notices`) and which of them a team's default channels get,
+as well as who hears `thread_updated` (`posting`), are not confirmed either.
 """
 
 from __future__ import annotations

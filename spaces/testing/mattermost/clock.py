@@ -57,7 +57,14 @@ class Clock:
             timer.cancel()
 
     async def advance(self, seconds: float, settle: Callable[[], Awaitable[None]]) -> None:
-        """Move forward, stopping at every timer on the way; `settle` gives others a turn there."""
+        """Move forward, stopping at every timer on the way; `settle` gives others a turn there.
+
+        A negative number sets the clock back: timers then wait for as much longer.
+        """
+        if seconds < 0:
+            self._ahead += seconds
+            self._set_alarm()
+            return
         goal = self.seconds() + seconds
         while self._timers and self._timers[0].due <= goal:
             self._ahead += max(0.0, self._timers[0].due - self.seconds())

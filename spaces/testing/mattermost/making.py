@@ -76,7 +76,8 @@ class Maker:
         places.join_team(self._simulation, self._team(team), self._user(username))
 
     def leave_team(self, team: Team | str, username: str) -> None:
-        places.leave_team(self._simulation, self._team(team), self._user(username))
+        user = self._user(username)
+        places.leave_team(self._simulation, self._team(team), user, user)
 
     def channel(
         self,

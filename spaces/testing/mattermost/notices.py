@@ -17,12 +17,9 @@ def joined(
     user: User,
     adder: User | None,
     *,
-    on: bool,
     root_id: str = "",
 ) -> None:
-    """`on` is False for a channel that comes along with a team: only one of them tells."""
-    if not on:
-        return
+    """Into town-square one comes with the team, and only so."""
     if adder and adder.id != user.id:
         props = {
             "userId": adder.id,
@@ -38,6 +35,16 @@ def joined(
         text = f"{user.username} joined the {team}."
         props = {"username": user.username}
         _write(simulation, channel, user, f"system_join_{team}", text, props, root_id)
+
+
+def left_team(simulation: Simulation, channel: Channel, user: User, remover: User) -> None:
+    """Told in town-square, when the user is not in it any more."""
+    if remover.id == user.id:
+        text = f"{user.username} left the team."
+        _write(simulation, channel, user, "system_leave_team", text, {"username": user.username})
+        return
+    text = f"{user.username} removed from the team."
+    _write(simulation, channel, user, "system_remove_from_team", text, {"username": user.username})
 
 
 def left(simulation: Simulation, channel: Channel, user: User, remover: User) -> None:

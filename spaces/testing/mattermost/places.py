@@ -74,7 +74,7 @@ def join_team(
         channel = world.channel_named(team.id, name)
         if channel:
             _save_member(simulation, channel, user)
-            notices.joined(simulation, channel, user, adder, on=name == DEFAULT_CHANNEL)
+            notices.joined(simulation, channel, user, adder)
             _tell_added(simulation, channel, user)
     simulation.publish("added_to_team", {"team_id": team.id, "user_id": user.id}, user_id=user.id)
     return member
@@ -85,7 +85,7 @@ def tell_added_to_team(simulation: Simulation, team: Team, user: User) -> None:
     simulation.publish("added_to_team", {"team_id": team.id, "user_id": user.id}, user_id=user.id)
 
 
-def leave_team(simulation: Simulation, team: Team, user: User) -> None:
+def leave_team(simulation: Simulation, team: Team, user: User, remover: User) -> None:
     world = simulation.world
     member = world.team_member(team.id, user.id)
     if member is None:
@@ -94,6 +94,9 @@ def leave_team(simulation: Simulation, team: Team, user: User) -> None:
         if channel.team_id == team.id:
             del world.members[channel.id][user.id]
     data = {"user_id": user.id, "team_id": team.id}
+    square = world.channel_named(team.id, DEFAULT_CHANNEL)
+    if square:
+        notices.left_team(simulation, square, user, remover)
     simulation.publish("leave_team", data, team_id=team.id, omit=(user.id,))
     simulation.publish("leave_team", data, user_id=user.id)
     member.delete_at = simulation.now()
@@ -138,6 +141,7 @@ def create_channel(
     if creator:
         member = _save_member(simulation, channel, creator)
         member.scheme_admin = True
+        notices.joined(simulation, channel, creator, None)
         simulation.publish(
             "channel_created", {"channel_id": channel.id, "team_id": team_id}, user_id=creator.id
         )
@@ -277,6 +281,16 @@ def archive(simulation: Simulation, channel: Channel, user: User) -> None:
     )
 
 
+def erase(simulation: Simulation, channel: Channel, user: User) -> None:
+    """Archive, and then forget the channel with all that was in it."""
+    if not channel.delete_at:
+        archive(simulation, channel, user)
+    world = simulation.world
+    for post in world.posts_of.pop(channel.id, []):
+        world.posts.pop(post.id, None)
+    del world.members[channel.id], world.channels[channel.id]
+
+
 def restore(simulation: Simulation, channel: Channel, user: User) -> None:
     if not channel.delete_at:
         raise ApiError(400, "api.channel.restore_channel.restored.app_error")
@@ -332,7 +346,7 @@ def join_channel(
         raise no_team_member()
     member = _save_member(simulation, channel, user)
     _tell_added(simulation, channel, user)
-    notices.joined(simulation, channel, user, adder, on=True, root_id=root_id)
+    notices.joined(simulation, channel, user, adder, root_id=root_id)
     return member
 
 

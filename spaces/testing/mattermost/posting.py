@@ -260,6 +260,18 @@ def delete(simulation: Simulation, post: Post, deleter: User) -> None:
     )
 
 
+def erase(simulation: Simulation, post: Post, deleter: User) -> None:
+    """Delete, and keep no row of it, its replies and its earlier versions."""
+    delete(simulation, post, deleter)
+    world = simulation.world
+    gone = {post.id, *(reply.id for reply in world.replies_of.pop(post.id, []))}
+    rows = world.posts_of[post.channel_id]
+    gone |= {row.id for row in rows if row.original_id in gone}
+    world.posts_of[post.channel_id] = [row for row in rows if row.id not in gone]
+    for post_id in gone:
+        del world.posts[post_id]
+
+
 # Reactions
 
 

@@ -65,7 +65,8 @@ class SimulatedMattermost:
         self.world = self.simulation.world
         controls = Controls(self.simulation, self._listen, self._shut)
         self._door = Door(self.simulation, controls)
-        self._site: web.SockSite | web.TCPSite | None = None
+        self._listening: asyncio.Server | None = None
+        self._opening = asyncio.Lock()
         self.make = cast(Maker, OnLoop(Maker(self.simulation), self._loop))
         # Controls; some of its methods wait on the loop, none does for who calls them here.
         self.controls: Any = OnLoop(controls, self._loop)
@@ -115,21 +116,31 @@ class SimulatedMattermost:
         except OSError:
             await self._runner.cleanup()
             raise
-        self.port = self._runner.addresses[0][1]
         service = self.simulation.settings["ServiceSettings"]
         service["SiteURL"] = service["SiteURL"] or self.url
         self.simulation.hub.start()
 
     async def _listen(self) -> None:
-        if self._site is None:
-            self._site = web.TCPSite(self._runner, self.host, self.port, reuse_address=True)
-            await self._site.start()
+        async with self._opening:
+            if self._listening is None:
+                assert self._runner.server is not None
+                self._listening = await self._loop.create_server(
+                    self._runner.server, self.host, self.port, reuse_address=True
+                )
+                self.port = self._listening.sockets[0].getsockname()[1]
 
     async def _shut(self) -> None:
         """Accept nobody any more, and break what is open."""
-        if self._site is not None:
-            await self._site.stop()
-            self._site = None
+        async with self._opening:
+            if self._listening is not None:
+                for listening in self._listening.sockets:
+                    self._loop.remove_reader(listening.fileno())
+                # Who was accepted a moment ago becomes known now, and is broken like the others:
+                # asyncio forgets those whose listener is closed before.
+                await asyncio.sleep(0)
+                self._listening.close()
+                self._listening = None
+        await asyncio.sleep(0)
         server = self._runner.server
         assert server is not None
         for connection in list(server.connections):

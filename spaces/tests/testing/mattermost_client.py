@@ -49,7 +49,7 @@ class Socket:
             f"ws{server.url.removeprefix('http')}/api/v4/websocket{query}",
             header=headers,
             timeout=TIMEOUT,
-            **{"suppress_origin": True, **more},
+            **{"suppress_origin": True, "skip_utf8_validation": True, **more},
         )
 
     def frame(self) -> dict[str, Any]:

@@ -25,6 +25,10 @@ def refusal(answer):
     return answer.status_code, answer.json()["id"]
 
 
+def texts(server, channel):
+    return [post.message for post in server.world.posts_of[channel.id] if not post.type]
+
+
 @pytest.fixture
 def builds(server):
     return server.make.channel("acme", "builds", "alice", "helper-bot")
@@ -503,6 +507,29 @@ def test_deleting_a_root_takes_its_replies_along(server, rest, builds):
     assert alice.get(f"/posts/{reply.id}").status_code == 404
     deleted = rest("admin").get(f"/posts/{root.id}?include_deleted=true").json()
     assert deleted["props"]["deleteBy"] == root.user_id
+
+
+def test_deleting_for_good_is_off_by_default_and_leaves_nothing(server, rest, builds):
+    root = server.make.post("alice", builds, "root")
+    server.make.edit(server.make.post("helper-bot", builds, "reply", root=root), "edited")
+    admin = rest("admin")
+    assert admin.delete(f"/posts/{root.id}?permanent=true").status_code == 501
+    allowed = {"EnableAPIPostDeletion": True, "EnableAPIChannelDeletion": True}
+    server.controls.change_settings({"ServiceSettings": allowed})
+
+    admin.delete(f"/posts/{root.id}?permanent=true")
+    assert texts(server, builds) == []
+    assert admin.delete(f"/channels/{builds.id}?permanent=true").json() == {"status": "OK"}
+    assert admin.get(f"/channels/{builds.id}").status_code == 404
+
+
+def test_who_leaves_a_team_is_missed_in_town_square(server, rest, builds):
+    square = server.world.channel_named(builds.team_id, "town-square")
+
+    rest("alice").delete(f"/teams/{builds.team_id}/members/me")
+
+    assert server.world.posts_of[square.id][-1].type == "system_leave_team"
+    assert rest("alice").get(f"/channels/{builds.id}").status_code == 403
 
 
 def test_reactions_need_an_emoji_that_exists_and_stop_at_fifty(server, rest, builds):

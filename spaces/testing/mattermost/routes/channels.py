@@ -331,6 +331,8 @@ def archive(call: Call) -> Any:
         if not call.simulation.setting("ServiceSettings", "EnableAPIChannelDeletion"):
             raise ApiError(401, "api.user.delete_channel.not_enabled.app_error")
         call.require("manage_system")
+        places.erase(call.simulation, channel, call.user)
+        return OK
     places.archive(call.simulation, channel, call.user)
     return OK
 

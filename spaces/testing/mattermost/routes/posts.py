@@ -233,6 +233,8 @@ def delete(call: Call) -> Any:
         if not call.simulation.setting("ServiceSettings", "EnableAPIPostDeletion"):
             raise ApiError(501, "api.post.delete_post.not_enabled.app_error")
         call.require("manage_system")
+        posting.erase(call.simulation, post, call.user)
+        return OK
     posting.delete(call.simulation, post, call.user)
     return OK
 

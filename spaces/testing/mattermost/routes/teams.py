@@ -273,7 +273,7 @@ def remove_member(call: Call) -> Any:
     team, user = call.named_team(), call.named_user()
     if user.id != call.user.id:
         call.require_in_team("remove_user_from_team", team.id)
-    places.leave_team(call.simulation, team, user)
+    places.leave_team(call.simulation, team, user, call.user)
     return OK
 
 
