@@ -198,15 +198,22 @@ class Company:
         channel = self.channels[next(iter(to.values()))]
         return list(self.server.world.posts_of.get(channel.id, ()))
 
-    def settle(self, bots: Sequence[str], clients: Sequence[Client]) -> Comparison:
+    def settle(
+        self,
+        bots: Sequence[str],
+        clients: Sequence[Client],
+        *,
+        patience_seconds: float = DEADLINE,
+    ) -> Comparison:
         """Wait until the bots are live, nothing is left to do and nothing is missing; or until it
         lasts too long, and say what is missing then."""
-        deadline = time.monotonic() + DEADLINE
+        deadline = time.monotonic() + patience_seconds
         while True:
-            is_quiet = self.are_live(*bots) and not self.install.rows(UNFINISHED)
-            found = self.compare(bots, clients)
-            if (is_quiet and not found.lost) or time.monotonic() > deadline:
-                return found
+            is_late = time.monotonic() > deadline
+            if is_late or (self.are_live(*bots) and not self.install.rows(UNFINISHED)):
+                found = self.compare(bots, clients)
+                if is_late or not found.lost:
+                    return found
             time.sleep(0.2)
 
     def secrets_on_disk(self) -> list[str]:

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from uuid import uuid4
 
+import psycopg
 import pytest
 
 from botadmin.tests.mattermost_company import (
@@ -31,11 +35,12 @@ from botadmin.tests.mattermost_storm import (
     Storm,
     Witness,
 )
-from botadmin.tests.processes import Install, until
+from botadmin.tests.processes import Install, start_worker, until
 from spaces.testing.mattermost import SimulatedMattermost
 
 SEED = int(os.environ.get("BOTADMIN_TEST_SEED", random.randrange(10**6)))
-STORM_SECONDS = 8.0
+STORM_SECONDS = 6.0
+TAKEN_OVER_SECONDS = 15.0  # after a kill, storm or not
 
 
 @pytest.fixture
@@ -208,3 +213,89 @@ def assert_the_screen_was_true(seen: Witness) -> None:
     assert seen.looks > 10
     assert seen.untrue == []
     assert set().union(*(one.shown for one in seen.watched.values())) <= MAY_BE_SHOWN
+
+
+# Two processes that hold connections ---------------------------------------------------------
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> Iterator[Workers]:
+    with Workers(tmp_path) as workers:
+        yield workers
+
+
+class Workers:
+    """An install on PostgreSQL and Redis: one process for the web, two that hold connections."""
+
+    def __init__(self, folder: Path) -> None:
+        self._server = os.environ["DATABASE_URL"]
+        self._name = f"faults_{uuid4().hex}"
+        self.install = Install(
+            folder,
+            DATABASE_URL=f"{self._server.rpartition('/')[0]}/{self._name}",
+            BROKER_URL=f"{os.environ['BROKER_URL'].rpartition('/')[0]}/1",
+            BOTADMIN_CONNECTIONS="0",
+        )
+        self._processes: list[subprocess.Popen[str]] = []
+
+    def __enter__(self) -> Workers:
+        self._execute(f"CREATE DATABASE {self._name}")
+        self.install.start()
+        options = ("--concurrency", "4", "--connections", "10", "--loglevel", "INFO")
+        for _ in range(2):
+            self._processes.append(
+                start_worker(*options, env=self.install.env, output=self.install.log)
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+        self.install.clean_up()
+        self._execute(f"DROP DATABASE {self._name} WITH (FORCE)")
+
+    def _execute(self, command: str) -> None:
+        with psycopg.connect(self._server, autocommit=True) as database:
+            database.execute(command.encode())
+
+    def holders(self) -> Counter[int]:
+        """How many connections each process holds, by its pid."""
+        holders = self.install.rows("SELECT holder FROM bots_connection WHERE holder <> ''")
+        return Counter(int(holder.split(":")[1]) for holder in holders)
+
+    def kill(self, pid: int) -> None:
+        (process,) = (one for one in self._processes if one.pid == pid)
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.services
+def test_the_bots_of_a_killed_worker_live_on_elsewhere_in_the_middle_of_a_storm(server, workers):
+    print(f"BOTADMIN_TEST_SEED={SEED}")  # noqa: T201 - shown when the test fails
+    chance = random.Random(SEED)
+    company = Company(server, workers.install)
+    company.enrol(*BOTS)
+    until(lambda: len(workers.holders()) == 2)  # they share
+    people = [Person(company, name, chance, pause_seconds=0.15) for name in PEOPLE]
+    clients = [company.client(bot, to, chance, pause_seconds=0.4) for bot, to in SENDS]
+    storm = Storm(company, chance, down_seconds=2)
+    for one in (*people, *clients):
+        one.start()
+
+    storm.rage(STORM_SECONDS / 2, pause_seconds=0.25)
+    victim, _ = workers.holders().most_common(1)[0]
+    workers.kill(victim)
+    killed_at = time.monotonic()
+    storm.rage(STORM_SECONDS / 2, pause_seconds=0.25)
+
+    storm.end()
+    print(*storm.diary, sep="\n")  # noqa: T201 - shown when the test fails
+    until(lambda: victim not in workers.holders() and company.are_live())
+    seconds = time.monotonic() - killed_at
+    for one in (*people, *clients):
+        one.stop()
+        one.join()
+    found = company.settle(BOTS, clients)
+    assert_all_is_well(company, found, clients)
+    assert seconds < TAKEN_OVER_SECONDS

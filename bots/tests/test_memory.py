@@ -10,7 +10,7 @@ from bots.tests.builders import SECRET, make_bot
 
 pytestmark = pytest.mark.django_db
 
-SESSION = "session of the newest login"
+SESSION = "session-of-the-newest-login"
 
 
 def other_process(bot):

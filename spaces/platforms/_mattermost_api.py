@@ -187,7 +187,7 @@ class Api:
         body = {"login_id": credentials["login"], "password": credentials["password"]}
         mfa = credentials.get("mfa", "").strip()
         if mfa:
-            body["token"] = mfa if _is_code(mfa) else one_time_code(mfa, self._server_seconds())
+            body["token"] = self._code(mfa)
             if _mark(body["token"]) == used:
                 _refuse_used_code(mfa)
             # Before it is: an answer that gets lost has used it up all the same.
@@ -217,8 +217,11 @@ class Api:
         self._token = session
         return True
 
-    def _server_seconds(self) -> float:
-        return time.time() + self.http.clock_skew_seconds
+    def _code(self, mfa: str) -> str:
+        if _is_code(mfa):
+            return mfa
+        self.http.ask("GET", "/system/ping")  # tells the time by which the server judges codes
+        return one_time_code(mfa, time.time() + self.http.clock_skew_seconds)
 
     def _remembered(self) -> tuple[str, str]:
         """The session, and the mark of the code that was used last; empty for none."""

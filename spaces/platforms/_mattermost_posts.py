@@ -194,7 +194,7 @@ class Reader:
         """Everything posted or changed after `since`, deleted posts too, in pieces, each sorted by
         time, in the order of their posting. Where that is more than the server tells at once, what
         was posted is complete, and of what was changed some may be missing."""
-        changes = self._changes(channel_id, since, self._server_now())
+        changes = self._changes(channel_id, since)
         yield from self._pieces(channel_id, since, changes)
 
     def _pieces(self, channel_id: str, since: int, changes: _Changes) -> Iterator[list[Fields]]:
@@ -230,14 +230,16 @@ class Reader:
             yield _sorted([*fresh, *due])
         yield gone
 
-    def _changes(self, channel_id: str, since: int, until: int) -> _Changes:
+    def _changes(self, channel_id: str, since: int) -> _Changes:
         """Where that is more than the server tells at once: what it tells, and everything after
         the earliest moment from which on it tells all."""
         rows = self._rows_since(channel_id, since)
         if len(rows) < SINCE_MOST:
             return _Changes(posts=rows, known_from=since, are_all=True)
-        low, high, later = since, until, self._rows_since(channel_id, until)
-        while high - low > KNOWN_FROM_PRECISION:
+        latest = max(post["update_at"] for post in rows)
+        low, high, later = since, max(latest, self._server_now()), list[Fields]()
+        # Until the latest change of all is among them: the position is made of it.
+        while high - low > (KNOWN_FROM_PRECISION if later else 1):
             middle = (low + high) // 2
             found = self._rows_since(channel_id, middle)
             if len(found) >= SINCE_MOST:
@@ -261,7 +263,7 @@ class Reader:
         newest = max((_newest(one) for one in self.channels(archived=True)), default=0)
         now = self._server_now()
         # An import may bring posts of the future, from where nothing would be heard.
-        start = newest if 0 < newest <= now + START_TOLERANCE else now
+        start = newest if 0 < newest <= now + START_TOLERANCE else now - START_TOLERANCE
         return Position(start=start, news=start, changes=start, swept_at=0)
 
     def catch_up(self, position: Position, *, sweep: bool) -> Iterator[Batch]:
@@ -280,7 +282,7 @@ class Reader:
             if channel.get("delete_at") or not (sweep or _newest(channel) > since):
                 continue
             try:
-                changed = max(changed, (yield from self._channel(channel["id"], since, began)))
+                changed = max(changed, (yield from self._channel(channel["id"], since)))
             except (NotFound, Forbidden):
                 continue  # thrown out of it a moment ago
         # What happened while we read may be missing from channels read before it happened.
@@ -293,9 +295,9 @@ class Reader:
         )
         yield Batch(incoming=(), cursor=after.cursor())
 
-    def _channel(self, channel_id: str, since: int, began: int) -> Generator[Batch, None, int]:
+    def _channel(self, channel_id: str, since: int) -> Generator[Batch, None, int]:
         """Returns when its latest change was."""
-        changes = self._changes(channel_id, since, began)
+        changes = self._changes(channel_id, since)
         for posts in self._pieces(channel_id, since, changes):
             people = self.people(_everybody(posts))
             told = [value for post in posts for value in self._tell(post, since)]
@@ -356,7 +358,8 @@ def _ordered(told: Any) -> list[Fields]:
 
 
 def _sorted(posts: Sequence[Fields]) -> list[Fields]:
-    return sorted(posts, key=lambda post: (post["create_at"], post["id"]))
+    """Oldest first; in one millisecond, a question before its answers."""
+    return sorted(posts, key=lambda post: (post["create_at"], bool(post["root_id"]), post["id"]))
 
 
 def _newest(channel: Fields) -> int:

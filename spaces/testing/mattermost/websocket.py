@@ -204,6 +204,7 @@ class Hub:
         world = self._simulation.world
         session = world.sessions.get(connection.token)
         if session is None or session.expires_at <= self._simulation.now():
+            connection.token = ""  # also if the token counts again later: it has to log in anew
             return False
         if len(connection.queue) >= SLOW_FROM and event.name in UNIMPORTANT:
             return False
