@@ -1,13 +1,33 @@
-"""What every test stands on: nothing leaves this machine."""
+"""What every test stands on: nothing leaves this machine, and little is done twice."""
 
 from __future__ import annotations
 
+import gc
 import ipaddress
+import os
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+# Also where the environment says not to keep what was compiled: each worker of a run and each
+# process that a test starts would compile all of it again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+@pytest.hookimpl(trylast=True)  # after they were put in random order
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones begin first, so that no worker is left with one when the others are done."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays until the end: garbage is no more looked for among it."""
+    gc.collect()
+    gc.freeze()
 
 
 class NetworkIsShut(AssertionError):

@@ -5,7 +5,7 @@ python -m benchmarks faults 60           another number of seconds
 python -m benchmarks faults 600 120      and once a server that is away, for as many seconds
 
 Storm follows upon storm, and after each it is measured how long all bots take to be live again.
-BOTADMIN_TEST_SEED repeats a run; the faults go to standard error as they happen.
+SEED in the environment repeats a run; the faults go to standard error as they happen.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Report:
 def main() -> list[Report]:
     given = [float(number) for number in sys.argv[2:4]]
     seconds, down_seconds = (*given, *DEFAULTS[len(given) :])
-    seed = int(os.environ.get("BOTADMIN_TEST_SEED", random.randrange(10**6)))
+    seed = int(os.environ.get("SEED", random.randrange(10**6)))
     with tempfile.TemporaryDirectory(prefix="botadmin-faults-") as folder:
         install = Install(Path(folder))
         try:
@@ -115,7 +115,7 @@ def _weather(company: Company, storm: Storm, seconds: float, down_seconds: float
             storm.rage(min(left, STORM_SECONDS), pause_seconds=FAULT_EVERY_SECONDS)
         storm.end()
         healed_at = time.monotonic()
-        until(company.are_live)
+        until(company.are_live, lambda: str(company.connections()))
         heals.append(time.monotonic() - healed_at)
         sys.stderr.write("\n".join([*storm.diary, f"healed in {heals[-1]:.1f} s\n"]))
         storm.diary.clear()

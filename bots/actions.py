@@ -12,14 +12,17 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields, replace
+from datetime import timedelta
 from typing import Any
+
+from django.utils import timezone
 
 from bots import files
 from bots.models import Job, JobKind
 from bots.scrub import scrub
 from spaces.platforms import trace
 from spaces.platforms.contract import Ability, Platform
-from spaces.platforms.errors import NotFound, OutcomeUnknown, Rejected
+from spaces.platforms.errors import NotFound, OutcomeUnknown, Rejected, StillRunning
 from spaces.platforms.messages import (
     Card,
     ChannelChange,
@@ -41,6 +44,7 @@ Action = Callable[[Platform, Job], Result]
 _actions: dict[str, Action] = {}
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})  # of requests that change nothing
+STILL_RUNNING = "still_running"  # in a result: the platform was still at an earlier try
 LONGEST_ANSWER = 256 * 1024  # characters of JSON that are kept of the answer to a custom request
 
 
@@ -88,8 +92,10 @@ def post(platform: Platform, job: Job) -> Result:
         for part in parts[len(done) :]:
             sent = _find(platform, job, part) if job.interrupted else None
             if sent is None:
+                _require_ended(platform, job)
                 job.interrupted = False  # parts go in order: from here on nothing was sent
-                sent = platform.post_message(part)
+                sent = _send(platform, job, part)
+            job.result.pop(STILL_RUNNING, None)
             done.append(
                 {
                     "remote_id": sent.message_id,
@@ -147,6 +153,22 @@ def _find(platform: Platform, job: Job, part: Outgoing) -> Sent | None:
     if not can_settle(platform, job):
         raise OutcomeUnknown("The process sending it ended before it learned the outcome.")
     return platform.find_sent(part)
+
+
+def _send(platform: Platform, job: Job, part: Outgoing) -> Sent:
+    try:
+        return platform.post_message(part)
+    except StillRunning:
+        job.result[STILL_RUNNING] = True  # other failures may follow upon it
+        raise
+
+
+def _require_ended(platform: Platform, job: Job) -> None:
+    """Raises `StillRunning` while the platform may be at the last try, of which nothing shows."""
+    if not job.interrupted or STILL_RUNNING not in job.result or not job.started_at:
+        return
+    if timezone.now() < job.started_at + timedelta(seconds=platform.longest_running_seconds):
+        raise StillRunning(job.error_detail)
 
 
 @action(JobKind.EDIT)

@@ -21,13 +21,14 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from bots import bulk, handlers, memberships, reactions
+from bots import bulk, departures, handlers, memberships, reactions, threads
 from bots.keys import dedupe_key, remote_id
 from bots.models import Bot, Connection, Direction, Event, Message
 from bots.scrub import clean
 from spaces import sync
 from spaces.platforms.messages import (
     ChannelInfo,
+    ChannelsNow,
     Cursor,
     Incoming,
     Kind,
@@ -43,6 +44,9 @@ QUEUED = 2_000  # pieces that may wait; then reading stops until there is room
 RETRY_SECONDS = 1.0  # a database that is away is asked again this often
 
 
+New = tuple["Received", Incoming]  # a value, and what it came with
+
+
 class InboxEnded(Exception):
     """What was handed over is not stored; it will be fetched again from the old position."""
 
@@ -51,7 +55,8 @@ class InboxEnded(Exception):
 class Received:
     """What one connection brought in one go. `cursor` is where reading goes on after it.
 
-    `reactions` are those that messages have after all of `incoming` happened.
+    `reactions` are those that messages have after all of `incoming` happened, `channels` those that
+    the bot was in before it.
     """
 
     connection_id: int
@@ -60,6 +65,7 @@ class Received:
     fence: int | None  # None: nobody who holds the connection brought it, the platform called
     incoming: Sequence[Incoming] = ()
     reactions: Sequence[MessageReactions] = ()
+    channels: ChannelsNow | None = None
     cursor: Cursor = field(default_factory=dict)
     catch_up: bool = False
 
@@ -246,9 +252,17 @@ def receive_call(
 
 
 def _keep(batch: Sequence[Received]) -> list[tuple[Event, Incoming]]:
+    batch = [_with_departures(received) for received in batch]
     stored = _store_events(batch)
     _move_cursors(batch)
     return stored
+
+
+def _with_departures(received: Received) -> Received:
+    if received.channels is None:
+        return received
+    gone = departures.since(received.bot_id, received.channels)
+    return replace(received, incoming=[*gone, *received.incoming])
 
 
 def _queue_handlers(stored: Sequence[tuple[Event, Incoming]], answer_seconds: float = 0) -> None:
@@ -285,37 +299,41 @@ class Found:
 
 
 def _store_events(batch: Sequence[Received]) -> list[tuple[Event, Incoming]]:
-    new, ledger = reactions.settle(batch, _unknown(batch))
-    if not new:
-        ledger.store()
-        return []
+    unknown, again = _told(batch)
+    new, ledger = reactions.settle(batch, memberships.without_repeated_changes(unknown))
+    stored = _store_new(new, ledger) if new else []
+    ledger.store()
+    _complete_messages(again)
+    return stored
+
+
+def _store_new(new: Sequence[New], ledger: reactions.Ledger) -> list[tuple[Event, Incoming]]:
     found = _resolve(new)
-    events = [_event(f) for f in found]
+    told = [f for f in found if not f.incoming.hint]
+    events = [_event(f) for f in told]
     bulk.insert(events)
     memberships.keep(found)
     _keep_messages(found, ledger)
-    return [(event, f.incoming) for event, f in zip(events, found, strict=True)]
+    return [(event, f.incoming) for event, f in zip(events, told, strict=True)]
 
 
-def _unknown(batch: Sequence[Received]) -> list[tuple[Received, Incoming]]:
-    """What is not stored yet, each once, in order."""
-    candidates: dict[tuple[int, str], tuple[Received, Incoming]] = {}
-    for received in batch:
-        for incoming in received.incoming:
-            key = (received.bot_id, dedupe_key(incoming.id))
-            candidates.setdefault(key, (received, incoming))
+def _told(batch: Sequence[Received]) -> tuple[list[New], list[New]]:
+    """What is not stored yet, each once, in order; and what is told again."""
+    candidates: dict[tuple[int, str], New] = {}
+    for received, incoming in threads.told(batch):
+        key = (received.bot_id, dedupe_key(incoming.id))
+        candidates.setdefault(key, (received, incoming))
     if not candidates:
-        return []
+        return [], []
     known = Event.objects.filter(
         bot_id__in={bot_id for bot_id, _ in candidates},
         dedupe_key__in={key for _, key in candidates},
     ).values_list("bot_id", "dedupe_key")
-    for pair in known:
-        candidates.pop(pair, None)
-    return list(candidates.values())
+    again = [candidates.pop(pair) for pair in known if pair in candidates]
+    return list(candidates.values()), again
 
 
-def _resolve(new: Sequence[tuple[Received, Incoming]]) -> list[Found]:
+def _resolve(new: Sequence[New]) -> list[Found]:
     """Write down the people and channels that are spoken of, and find their ids."""
     people: dict[int, dict[str, PersonInfo]] = defaultdict(dict)
     channels: dict[int, dict[str, ChannelInfo]] = defaultdict(dict)
@@ -417,7 +435,6 @@ def _keep_messages(found: Sequence[Found], ledger: reactions.Ledger) -> None:
             row.reactions = ledger.of(f.received, f.incoming)
             rows.append(row)
     keep_messages(rows)
-    ledger.store()
     _change_messages(found)
 
 
@@ -451,6 +468,34 @@ def _change_messages(found: Sequence[Found]) -> None:
         else:
             row.deleted_at = f.incoming.occurred_at
     Message.objects.bulk_update(known.values(), ["text", "edited_at", "deleted_at"])
+
+
+def _complete_messages(again: Sequence[New]) -> None:
+    """What is told again may be told in full: a webhook, say, knows of no threads and no cards."""
+    fuller = {
+        (received.bot_id, remote_id(incoming.message_id)): incoming
+        for received, incoming in again
+        if incoming.kind == Kind.MESSAGE_POSTED
+        and (incoming.thread or incoming.card or incoming.files)
+    }
+    if not fuller:
+        return
+    rows = Message.objects.filter(
+        bot_id__in={bot_id for bot_id, _ in fuller}, remote_id__in={id for _, id in fuller}
+    ).order_by("pk")
+    found = [(row, fuller.get((row.bot_id, row.remote_id))) for row in rows]
+    completed = [row for row, incoming in found if incoming and _complete(row, incoming)]
+    bulk.update(completed, ["thread", "card", "files"])
+
+
+def _complete(row: Message, incoming: Incoming) -> bool:
+    """Fill what is empty; False when nothing was missing."""
+    before = row.thread, row.card, row.files
+    full = message_from(incoming, row.bot_id, row.channel_id, row.sender_id)
+    row.thread, row.card = row.thread or full.thread, row.card or full.card
+    if not all(file["name"] for file in row.files) or not row.files:
+        row.files = full.files or row.files
+    return before != (row.thread, row.card, row.files)
 
 
 def message_from(

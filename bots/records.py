@@ -19,6 +19,7 @@ from django.utils import timezone
 from bots import actions, bulk
 from bots.jobs import finished_event
 from bots.lanes import Claim, LeaseLost
+from bots.memberships import describe_soon
 from bots.models import Attempt, Bot, Direction, Event, Job, JobKind, Message, WorkState
 from bots.models.lane import FINISHED
 from bots.scrub import clean, scrub
@@ -147,6 +148,7 @@ def _channels_of_sent(bot: Bot, jobs: Sequence[Job]) -> dict[str, Channel]:
     if missing := wanted - known.keys():
         ids = sync.named_channels(bot.space_id, missing, kind=ChannelKind.DIRECT)
         _take_part_in_direct(bot, jobs, ids)
+        describe_soon(bot.pk, sorted(ids.values()))
         known |= _channels(bot, missing)
     return known
 

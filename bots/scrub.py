@@ -16,6 +16,8 @@ from typing import Any
 from spaces.platforms import trace
 from spaces.storable import storable
 
+DEEPEST = 100  # levels of a value that are kept
+
 _known: set[str] = set()
 _forms: tuple[str, ...] = ()  # of all that are known; replaced as a whole, so readers need no lock
 _lock = threading.Lock()
@@ -31,7 +33,8 @@ def know(secret: str) -> None:
 
 
 def clean(value: Any) -> Any:
-    """JSON without what databases cannot hold: NUL characters, halves of surrogate pairs, NaN."""
+    """JSON without what databases cannot hold: NUL characters, halves of surrogate pairs, NaN, and
+    what somebody nested deeper than anybody would look."""
     return _each_text(value, storable)
 
 
@@ -40,16 +43,20 @@ def scrub(value: Any) -> Any:
     return _each_text(value, lambda text: trace.hide(storable(text), _forms))
 
 
-def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+def _each_text(value: Any, change: Callable[[str], str], levels: int = DEEPEST) -> Any:
     match value:
         case str():
             return change(value)
         case float() if not math.isfinite(value):
             return None
+        case Mapping() | list() | tuple() if not levels:
+            return None
         case Mapping():
-            return {_each_text(k, change): _each_text(v, change) for k, v in value.items()}
+            return {
+                _each_text(k, change): _each_text(v, change, levels - 1) for k, v in value.items()
+            }
         case list() | tuple():
-            return [_each_text(item, change) for item in value]
+            return [_each_text(item, change, levels - 1) for item in value]
     return value
 
 

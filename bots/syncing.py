@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from bots import clients, lanes
+from bots import clients, departures, lanes
 from bots.actions import action
 from bots.inbox import keep_messages, message_from
-from bots.memberships import describe_soon
+from bots.memberships import describe_soon, list_soon
 from bots.models import Bot, Job, JobKind
 from spaces import sync
 from spaces.models import Channel
@@ -49,7 +50,8 @@ def sync_channels(bot: Bot, platform: Platform) -> dict[str, int]:
     """Write down the bot's channels; returns remote id → our id. Nothing where unsupported."""
     if Ability.LIST_CHANNELS not in platform.abilities or bot.person_id is None:
         return {}
-    return sync.bot_channels(bot.space_id, bot.person_id, platform.list_channels())
+    write = sync.found_channels if departures.will_be_told(bot, platform) else sync.bot_channels
+    return write(bot.space_id, bot.person_id, platform.list_channels())
 
 
 def describe(bot_id: int, channel_ids: Sequence[int]) -> None:
@@ -57,20 +59,38 @@ def describe(bot_id: int, channel_ids: Sequence[int]) -> None:
 
     Does nothing about those that were read meanwhile. What fails is left to the next sync.
     """
-    bot = Bot.objects.select_related("space", "connection").filter(pk=bot_id, enabled=True).first()
+    bot = _enabled(bot_id)
     if bot is None:
         return
     channels = list(Channel.objects.filter(pk__in=channel_ids, space=bot.space, synced_at=None))
-    if not channels:
-        return
+    if channels:
+        later = partial(describe_soon, bot_id, channel_ids, seconds=BUSY_SECONDS)
+        _ask(bot, lambda platform: _describe(bot, platform, channels), later=later)
+
+
+def list_anew(bot_id: int) -> None:
+    """Ask the platform which channels the bot is in. What fails is left to the next sync."""
+    bot = _enabled(bot_id)
+    if bot is not None:
+        later = partial(list_soon, bot_id, seconds=BUSY_SECONDS)
+        _ask(bot, lambda platform: sync_channels(bot, platform), later=later)
+
+
+def _enabled(bot_id: int) -> Bot | None:
+    bots = Bot.objects.select_related("space", "connection")
+    return bots.filter(pk=bot_id, enabled=True).first()
+
+
+def _ask(bot: Bot, question: Callable[[Platform], object], *, later: Callable[[], None]) -> None:
+    """Now, or `later` while the bot has its share of this process's threads."""
     if not lanes.bulkhead().enter_poll(bot):
-        describe_soon(bot_id, channel_ids, seconds=BUSY_SECONDS)
+        later()
         return
     try:
         with clients.borrow(bot) as platform:
-            _describe(bot, platform, channels)
+            question(platform)
     except (PlatformError, Misconfigured) as error:
-        log.warning("new channels of %s wait for a sync: %s", bot.slug, error.detail)
+        log.warning("the channels of %s wait for a sync: %s", bot.slug, error.detail)
     finally:
         if (parked := lanes.bulkhead().leave_poll(bot)) is not None:
             lanes.wake([parked])

@@ -43,6 +43,11 @@ def describe_channels(bot_id: int, channel_ids: list[int]) -> None:
 
 
 @shared_task
+def list_channels(bot_id: int) -> None:
+    syncing.list_anew(bot_id)
+
+
+@shared_task
 def tidy() -> None:
     idempotency.tidy()
     clients.close_idle()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 
@@ -41,7 +42,7 @@ def serve(bot: Bot, request: WebhookRequest, *, patience: float) -> WebhookRespo
     """
     platform = clients.build(bot)
     try:
-        webhook = platform.parse_webhook(request)
+        webhook = _with_own(bot, platform.parse_webhook(request))
         seconds = max(0.0, min(webhook.answer_seconds - MARGIN_SECONDS, patience))
         until = time.monotonic() + seconds
         events = _store(bot, webhook, seconds)
@@ -49,6 +50,17 @@ def serve(bot: Bot, request: WebhookRequest, *, patience: float) -> WebhookRespo
         return answered or platform.answer_webhook(request, None)
     finally:
         closing.close(platform)
+
+
+def _with_own(bot: Bot, webhook: Webhook) -> Webhook:
+    """What the bot does comes back by webhook, too. A platform object that is not connected cannot
+    tell, and a bot that takes itself for somebody else would answer itself for ever."""
+    own_id = bot.person.remote_id if bot.person else ""
+    incoming = tuple(
+        replace(one, own=True) if own_id and one.person and one.person.id == own_id else one
+        for one in webhook.incoming
+    )
+    return replace(webhook, incoming=incoming)
 
 
 def _store(bot: Bot, webhook: Webhook, seconds: float) -> list[Event]:

@@ -169,7 +169,17 @@ def take_leave(channel_id: int, person_id: int) -> None:
 
 
 def bot_channels(space_id: int, person_id: int, infos: Iterable[ChannelInfo]) -> dict[str, int]:
-    """The bot that is this person is in these channels and no others; returns as `channels`.
+    """The bot that is this person is in these channels and no others; returns as `channels`."""
+    with transaction.atomic():
+        ids = found_channels(space_id, person_id, infos)
+        Participant.objects.filter(person_id=person_id, channel__space_id=space_id).exclude(
+            channel_id__in=ids.values()
+        ).delete()
+    return ids
+
+
+def found_channels(space_id: int, person_id: int, infos: Iterable[ChannelInfo]) -> dict[str, int]:
+    """The bot that is this person is in these channels, maybe in others too; returns as `channels`.
 
     The other person of a direct channel is written down as its participant.
     """
@@ -178,9 +188,6 @@ def bot_channels(space_id: int, person_id: int, infos: Iterable[ChannelInfo]) ->
     with transaction.atomic():
         peer_ids = people(space_id, peers.values())
         ids = channels(space_id, infos)
-        Participant.objects.filter(person_id=person_id, channel__space_id=space_id).exclude(
-            channel_id__in=ids.values()
-        ).delete()
         pairs = {(pk, person_id) for pk in ids.values()}
         pairs |= {(ids[channel], peer_ids[peer.id]) for channel, peer in peers.items()}
         Participant.objects.bulk_create(

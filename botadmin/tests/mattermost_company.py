@@ -32,7 +32,7 @@ OPTIONS: dict[str, Any] = {
     "websocket_ping_seconds": HEARTBEAT_SECONDS,
     "heartbeat_seconds": HEARTBEAT_SECONDS,
     "timeout_seconds": 2,
-    "long_timeout_seconds": 2,
+    "long_timeout_seconds": 1,
     "reconnect_first_seconds": 0.1,
     "reconnect_longest_seconds": 1,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -99,6 +100,11 @@ class Install:
             **changes,
         )
         self._process: subprocess.Popen[str] | None = None
+
+    def begin_with(self, tables: Path) -> None:
+        """Let its first start find this SQLite file, and have nothing to migrate."""
+        self.data.mkdir()
+        shutil.copy(tables, self.data / tables.name)
 
     def start(self) -> None:
         greeted = self.log.read_text().count("  Data  ")

@@ -18,6 +18,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -27,9 +28,11 @@ from django.conf import settings
 
 from botadmin.tests.processes import DEADLINE, TOKEN, Install, until
 
+pytestmark = pytest.mark.long
+
 KILLS = int(os.environ.get("BOTADMIN_TEST_KILLS", "3"))
 SEED = int(os.environ.get("BOTADMIN_TEST_SEED", random.randrange(10**6)))
-PER_KILL = 334  # messages, so that a kill finds work under way
+PER_KILL = 120  # messages, so that a kill finds work under way
 TARGETS: tuple[dict[str, str], ...] = (
     {"channel": "lobby"},
     {"channel": "ops"},
@@ -122,7 +125,7 @@ class Talker:
         with self._process as person:
             assert person.stdin
             assert person.stdout
-            while not self._over.wait(0.03):
+            while not self._over.wait(0.06):
                 line = f"line {len(self.said)}"
                 person.stdin.write(f"{line}\n")
                 person.stdin.flush()
@@ -131,8 +134,9 @@ class Talker:
 
 
 @pytest.fixture
-def install(tmp_path) -> Iterator[Install]:
+def install(tmp_path: Path, tables: Path) -> Iterator[Install]:
     install = Install(tmp_path)
+    install.begin_with(tables)
     yield install
     install.clean_up()
 

@@ -38,8 +38,11 @@ from botadmin.tests.mattermost_storm import (
 from botadmin.tests.processes import Install, start_worker, until
 from spaces.testing.mattermost import SimulatedMattermost
 
+pytestmark = pytest.mark.long
+
 SEED = int(os.environ.get("BOTADMIN_TEST_SEED", random.randrange(10**6)))
-STORM_SECONDS = 6.0
+# Enough for one fault of each kind; more of them take longer.
+STORM_SECONDS = float(os.environ.get("BOTADMIN_TEST_STORM_SECONDS", "4.5"))
 TAKEN_OVER_SECONDS = 15.0  # after a kill, storm or not
 
 
@@ -50,8 +53,9 @@ def server() -> Iterator[SimulatedMattermost]:
 
 
 @pytest.fixture
-def install(tmp_path: Path) -> Iterator[Install]:
+def install(tmp_path: Path, tables: Path) -> Iterator[Install]:
     install = Install(tmp_path)
+    install.begin_with(tables)
     install.start()
     yield install
     install.clean_up()
@@ -88,7 +92,7 @@ def test_in_a_storm_of_faults_all_is_heard_and_sent_once_and_in_order(company, w
     chance = random.Random(SEED)
     company.enrol(*BOTS)
     people = [Person(company, name, chance, pause_seconds=0.15) for name in PEOPLE]
-    clients = [company.client(bot, to, chance, pause_seconds=0.4) for bot, to in SENDS]
+    clients = [company.client(bot, to, chance, pause_seconds=0.8) for bot, to in SENDS]
     storm = Storm(company, chance, down_seconds=2)
     seen = witness(*BOTS)
     for one in (*people, *clients):
@@ -278,7 +282,7 @@ def test_the_bots_of_a_killed_worker_live_on_elsewhere_in_the_middle_of_a_storm(
     company.enrol(*BOTS)
     until(lambda: len(workers.holders()) == 2)  # they share
     people = [Person(company, name, chance, pause_seconds=0.15) for name in PEOPLE]
-    clients = [company.client(bot, to, chance, pause_seconds=0.4) for bot, to in SENDS]
+    clients = [company.client(bot, to, chance, pause_seconds=0.8) for bot, to in SENDS]
     storm = Storm(company, chance, down_seconds=2)
     for one in (*people, *clients):
         one.start()

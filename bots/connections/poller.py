@@ -119,7 +119,11 @@ def _catch_up(connection: Connection, platform: Platform) -> int:
     progress = states.Progress(connection, fence=connection.fence)
     for batch in platform.catch_up(connection.cursor):
         if not _store(
-            connection, incoming=batch.incoming, reactions=batch.reactions, cursor=batch.cursor
+            connection,
+            incoming=batch.incoming,
+            reactions=batch.reactions,
+            channels=batch.channels,
+            cursor=batch.cursor,
         ):
             return progress.count
         progress.add(len(batch.incoming))

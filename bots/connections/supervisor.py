@@ -223,7 +223,11 @@ class Supervisor:
 
     def _hand_over(self, surplus: int) -> None:
         """Give what is above our share to a process that joined; only a few each tick."""
-        for one in list(self._held.values())[: min(surplus, OPENERS)]:
+        held = list(self._held.values())
+        # One that was switched off a moment ago is a surplus too, and goes by the next renewal.
+        still = wanted().filter(pk__in=[one.id for one in held]).values_list("pk", flat=True)
+        some = set(still[: min(surplus, OPENERS)])
+        for one in (one for one in held if one.id in some):
             self._let_go(one, State.STARTING, "Handed over to another process.")
 
     def _take(self, connection: Connection) -> None:
@@ -385,8 +389,13 @@ class Supervisor:
         for batch in platform.catch_up(cursor):
             if one.dropped:
                 break
-            received = self._received(one, batch.incoming, cursor=batch.cursor)
-            self._inbox.put(replace(received, reactions=batch.reactions, catch_up=True))
+            received = replace(
+                self._received(one, batch.incoming, cursor=batch.cursor),
+                reactions=batch.reactions,
+                channels=batch.channels,
+                catch_up=True,
+            )
+            self._inbox.put(received)
             progress.add(len(batch.incoming))
         return progress.count
 

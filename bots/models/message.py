@@ -44,6 +44,10 @@ class Message(models.Model):
             models.Index(
                 fields=["bot", "channel", "-sent_at", "-id"], name="message_newest_in_channel"
             ),
+            # The answers to a message that is deleted with its thread.
+            models.Index(
+                fields=["bot", "thread"], name="message_answers", condition=~models.Q(thread="")
+            ),
         ]
 
     def __str__(self) -> str:

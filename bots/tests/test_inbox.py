@@ -280,6 +280,99 @@ def test_what_another_bot_knows_of_a_message_is_its_own_matter():
     assert other.messages.get().deleted_at is None
 
 
+def test_a_message_that_is_told_again_in_full_is_completed_without_a_second_event():
+    bot = make_bot(handlers=["echo"])
+    nameless, file = FileInfo(id="f1", name=""), FileInfo(id="f1", name="plan.txt", size=3)
+    full = told(id="1", thread="m0", card=Card(title="Plan"), files=(file,))
+
+    receive(bot, told(id="1", files=(nameless,)), told(id="2"))
+    receive(bot, full, told(id="2"), told(id="3", message_id="m1", text="unlike"))
+    receive(bot, told(id="1", thread="other", card=Card(title="Other"), files=(nameless,)))
+
+    message = bot.messages.get(remote_id="m1")
+    assert (message.thread, message.card["title"], message.files[0]["name"]) == (
+        "m0",
+        "Plan",
+        "plan.txt",
+    )
+    assert [e.dedupe_key for e in events_of(bot)] == ["1", "2", "3"]
+    assert events_of(bot)[0].data["message"]["thread"] == ""
+    assert HandlerRun.objects.count() == 3
+
+
+def test_what_is_only_a_hint_becomes_no_event_and_counts_all_the_same():
+    bot = make_bot(handlers=["echo"])
+    me = PersonInfo(id=bot.person.remote_id)
+    hint = told(Kind.PARTICIPANT_JOINED, id="1", person=None, people=(me,), hint=True)
+
+    receive(bot, hint)
+    receive(bot, hint, told(Kind.PARTICIPANT_JOINED, id="2", people=(me,)))
+
+    assert [e.dedupe_key for e in events_of(bot)] == ["2"]
+    assert Participant.objects.filter(person=bot.person, channel__remote_id="lobby-id").exists()
+
+
+# Threads that are deleted as a whole --------------------------------------------------------------
+
+
+def deletion(message_id: str, **changes) -> Incoming:
+    return told(Kind.MESSAGE_DELETED, id=f"gone:{message_id}", message_id=message_id, **changes)
+
+
+def gone(bot: Bot) -> list[str]:
+    found = bot.events.filter(kind=Kind.MESSAGE_DELETED).order_by("pk")
+    return [event.data["message"]["remote_id"] for event in found]
+
+
+def test_answers_that_are_deleted_with_their_thread_are_told_once():
+    bot, other = make_bot("echo"), make_bot("scribe")
+    answers = [told(id=str(n), thread="m1") for n in (2, 3)]
+    inbox.receive([brought(b, told(id="1"), *answers, told(id="4")) for b in (bot, other)])
+
+    receive(bot, deletion("m1", with_thread=True))
+    receive(bot, deletion("m1", with_thread=True), deletion("m2"), deletion("m3"), catch_up=True)
+
+    assert gone(bot) == ["m1", "m2", "m3"]
+    left = bot.messages.filter(deleted_at=None)
+    assert [message.remote_id for message in left] == ["m4"]
+    assert {event.channel.remote_id for event in events_of(bot)} == {"lobby-id"}
+    assert gone(other) == []
+
+
+def test_an_answer_that_came_a_moment_before_its_thread_was_deleted_is_told_too():
+    bot = make_bot()
+
+    answer = told(id="2", thread="m1")
+    receive(bot, told(id="1"), answer, deletion("m2"), deletion("m1", with_thread=True))
+    receive(bot, told(id="3"), told(id="4", thread="m3"), deletion("m3", with_thread=True))
+
+    assert gone(bot) == ["m2", "m1", "m3", "m4"]
+
+
+def test_where_answers_stay_they_are_not_told_as_deleted():
+    bot = make_bot()
+
+    receive(bot, told(id="1"), told(id="2", thread="m1"), deletion("m1"))
+
+    assert gone(bot) == ["m1"]
+
+
+def test_a_long_thread_costs_no_more_queries_than_a_short_one():
+    def queries(slug: str, quantity: int) -> int:
+        bot = make_bot(slug)
+        receive(bot, told(id="1"), *(told(id=f"a{n}", thread="m1") for n in range(quantity)))
+        with CaptureQueriesContext(database) as captured:
+            receive(bot, deletion("m1", with_thread=True))
+        assert len(gone(bot)) == quantity + 1
+        return len(captured)
+
+    queries("first", 1)
+    assert queries("second", 1) == queries("third", 40)
+
+
+# Who takes part -----------------------------------------------------------------------------------
+
+
 def test_joins_and_leaves_change_who_takes_part():
     bot = make_bot()
 

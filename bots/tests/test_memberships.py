@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
-from celery import current_app
+from celery import Task, current_app
 
 from bots import clients, lanes, syncing, tasks
 from bots.models import Bot
-from bots.tests.builders import make_bot, make_person, make_space
-from bots.tests.test_inbox import ALICE, BOB, LOBBY, receive, told
+from bots.tests.builders import (
+    make_bot,
+    make_channel,
+    make_job,
+    make_person,
+    make_space,
+    run_lanes,
+)
+from bots.tests.test_inbox import ALICE, BOB, LOBBY, NOON, receive, told
 from spaces.models import Channel
 from spaces.platforms.errors import Unavailable
-from spaces.platforms.messages import ChannelKind, Kind, NewChannel, PersonInfo, PersonRef
+from spaces.platforms.messages import ChannelKind, Incoming, Kind, NewChannel, PersonInfo, PersonRef
 from spaces.testing import faulty
 
 pytestmark = pytest.mark.django_db
@@ -27,15 +36,15 @@ def _clean():
     faulty.reset()
 
 
-def queued() -> list[list]:
-    """The arguments of the tasks that wait in the broker to describe channels; it forgets them."""
+def queued(task: Task = tasks.describe_channels) -> list[list]:
+    """The arguments of such tasks that wait in the broker; it forgets all tasks."""
     found = []
     with current_app.connection_for_read() as broker:
         queue = broker.SimpleQueue(current_app.conf.task_default_queue)
         with suppress(queue.Empty):
             while message := queue.get(block=False):
                 message.ack()
-                if message.headers["task"] == tasks.describe_channels.name:
+                if message.headers["task"] == task.name:
                     found.append(message.payload[0])
         queue.close()
     return found
@@ -124,6 +133,107 @@ def test_a_new_channel_is_described_by_a_worker(django_capture_on_commit_callbac
     channel.refresh_from_db()
     assert (channel.name, channel.title, channel.kind) == ("hall", "Hall", ChannelKind.PUBLIC)
     assert people_in(channel) == {bot.person.username, "alice"}
+
+
+def test_a_channel_that_changed_into_nobody_said_what_is_asked_for(
+    django_capture_on_commit_callbacks,
+):
+    bot = make_bot()
+    channel = named(bot, unheard_of(bot))
+    queued()
+    tasks.describe_channels(bot.pk, [channel.pk])
+    Channel.objects.filter(pk=channel.pk).update(archived=True)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        change = told(id="2", kind=Kind.CHANNEL_CHANGED, channel=None, channel_id=channel.remote_id)
+        receive(bot, change)
+    (asked,) = queued()
+    tasks.describe_channels(*asked)
+
+    channel.refresh_from_db()
+    assert (channel.archived, channel.title) == (False, "Hall")
+
+
+@pytest.mark.parametrize("kind", [Kind.CHANNEL_CHANGED, Kind.CHANNEL_DELETED])
+@pytest.mark.parametrize("info", [None, replace(LOBBY, id="elsewhere")])
+def test_what_becomes_of_a_channel_is_told_to_bots_that_are_not_in_it(kind, info):
+    bot = make_bot()
+
+    receive(bot, told(kind, channel=info, channel_id="elsewhere"))
+
+    assert people_in(Channel.objects.get(remote_id="elsewhere")) == set()
+
+
+def changed(id: str, seconds: float = 0, **changes) -> Incoming:
+    """The lobby changed; `BARE`: and nobody said into what."""
+    return told(Kind.CHANNEL_CHANGED, id, occurred_at=NOON + timedelta(seconds=seconds), **changes)
+
+
+BARE = {"channel": None, "channel_id": LOBBY.id}
+
+
+def test_a_change_that_was_told_without_what_it_is_now_is_not_told_again_when_caught_up_with():
+    bot = make_bot()
+    receive(bot, changed("restored", **BARE))
+
+    receive(bot, changed("lobby at noon", -0.5), catch_up=True)
+    receive(bot, changed("lobby later", 60), catch_up=True)
+    receive(bot, changed("elsewhere", channel=replace(LOBBY, id="e")), catch_up=True)
+
+    assert [e.dedupe_key for e in bot.events.order_by("pk")] == [
+        "restored",
+        "lobby later",
+        "elsewhere",
+    ]
+
+
+def test_a_change_that_was_told_with_what_it_is_now_needs_no_other_telling():
+    bot = make_bot()
+
+    receive(bot, changed("private now"), changed("converted", 0.5, **BARE))
+    receive(bot, changed("restored", 1, **BARE), changed("much later", 60, **BARE))
+
+    assert [e.dedupe_key for e in bot.events.order_by("pk")] == ["private now", "much later"]
+
+
+def test_changes_that_follow_each_other_closely_are_all_told():
+    bot = make_bot()
+
+    receive(bot, changed("restored", **BARE), changed("renamed", 1), changed("topic", 2))
+
+    assert bot.events.count() == 3
+
+
+def test_a_bot_that_leaves_a_team_has_its_channels_read_anew(django_capture_on_commit_callbacks):
+    bot = make_bot()
+    kept, lost = make_channel(bot, "kept"), named(bot, "of the team")
+    queued(tasks.list_channels)
+    me, left = PersonInfo(id=bot.person.remote_id), Kind.PARTICIPANT_LEFT
+    with django_capture_on_commit_callbacks(execute=True):
+        receive(bot, told(left, "bob", channel=None, people=(BOB,)))
+        receive(bot, told(left, "bot", channel=None, people=(me,)))
+
+    (arguments,) = queued(tasks.list_channels)
+    tasks.list_channels(*arguments)
+
+    assert people_in(kept) == {bot.person.username}
+    assert people_in(lost) == set()
+    assert bot.events.filter(kind=left).count() == 2
+
+
+def test_a_direct_channel_that_a_message_opened_is_described():
+    bot = make_bot()
+    make_person("alice", space=bot.space)
+    make_job(bot, None, person=PersonRef(username="alice"))
+
+    run_lanes()
+    (arguments,) = queued()
+    tasks.describe_channels(*arguments)
+
+    channel = bot.messages.get().channel
+    assert arguments == [bot.pk, [channel.pk]]
+    assert people_in(channel) == {bot.person.username, "alice"}
+    assert channel.synced_at
 
 
 def test_what_cannot_be_described_is_left_to_the_next_sync(caplog):

@@ -30,6 +30,7 @@ from spaces.platforms.errors import (
     OutcomeUnknown,
     RateLimited,
     Rejected,
+    StillRunning,
     Unavailable,
 )
 from spaces.testing import faulty
@@ -208,6 +209,30 @@ def test_an_open_outcome_is_settled_later_when_the_platform_cannot_be_asked_now(
     job.refresh_from_db(), behind.refresh_from_db()
     assert (job.state, behind.state) == (WorkState.SUCCEEDED, WorkState.SUCCEEDED)
     assert posted(channel) == ["once", "twice"]
+
+
+def test_a_send_that_the_platform_is_still_at_is_not_sent_again_meanwhile(bot, channel):
+    faulty.script(faulty.before(OutcomeUnknown("silence")), faulty.before(StillRunning("at it")))
+    job = make_job(bot, channel, "once")
+    run_lanes()
+    faulty.script(faulty.before(Unavailable("away for a moment")), operation="find_sent")
+    for _ in range(3):
+        let_time_pass()
+        run_lanes()
+
+    job.refresh_from_db()
+    assert (job.state, job.error_code, posted(channel)) == (
+        WorkState.RUNNING,
+        "still_running",
+        [],
+    )
+
+    Job.objects.update(started_at=timezone.now() - timedelta(minutes=5))
+    let_time_pass()
+    run_lanes()
+    job.refresh_from_db()
+    assert (job.state, posted(channel)) == (WorkState.SUCCEEDED, ["once"])
+    assert "still_running" not in job.result
 
 
 def test_a_lost_answer_is_left_to_the_operator_where_the_platform_cannot_tell():

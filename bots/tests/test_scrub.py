@@ -43,6 +43,18 @@ def test_keys_and_nested_values_are_scrubbed_and_numbers_stay_numbers():
     assert shown == {"[removed]": [None, 1, {"url": "/[removed]"}], "\ufffd": None}
 
 
+@pytest.mark.parametrize("depth", [99, 400, 5_000])
+def test_what_is_nested_too_deep_is_left_out_with_the_rest_kept(depth):
+    deep: object = "down here"
+    for level in range(depth):
+        deep = {"a": deep} if level % 2 else [deep]
+
+    kept = scrub.clean({"text": "hello", "props": deep})
+
+    assert kept["text"] == "hello"
+    assert ("down here" in json.dumps(kept)) == (depth < 100)
+
+
 def test_log_lines_and_their_tracebacks_hold_no_secret():
     scrub.know(SECRET)
     try:

@@ -143,6 +143,18 @@ def test_a_call_needs_no_lease_and_moves_no_position():
     assert row.last_event_at
 
 
+def test_what_the_bot_says_itself_is_known_to_be_its_own_and_wakes_no_handler():
+    bot = hooked_bot(handlers=["test_answerer"])
+    own_id = bot.person.remote_id
+
+    call(bot, id="1", user=own_id, text="my own words", wait=3)
+    call(bot, id="2", user="alice", text="hers")
+
+    own, hers = bot.events.filter(kind=Kind.MESSAGE_POSTED).order_by("pk")
+    assert (own.data.get("own"), hers.data.get("own")) == (True, None)
+    assert [run.event for run in HandlerRun.objects.all()] == [hers]
+
+
 def test_who_does_not_prove_to_be_the_platform_is_refused(caplog):
     bot = hooked_bot()
 

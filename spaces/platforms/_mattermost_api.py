@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, NoReturn
 
 import requests
 
-from spaces.platforms import http
+from spaces.platforms import http, nested
 from spaces.platforms.contract import Account
 from spaces.platforms.errors import (
     CredentialsRefused,
@@ -33,6 +33,7 @@ from spaces.platforms.errors import (
     PlatformError,
     RateLimited,
     Rejected,
+    StillRunning,
     Unavailable,
 )
 
@@ -62,12 +63,17 @@ LOGIN_REFUSALS = {
 }
 
 NO_SESSION = "-"
+MFA_REQUIRED = "mfa_required"
+SESSION_ENDED = "session_ended"
 THREAD_NOT_FOUND = "thread_not_found"
 SWITCHED_OFF = "switched_off"
 CHANNEL_ARCHIVED = "channel_archived"
-NO_CHANNELS = "app.channel.get_channels.not_found"
+NOT_A_MEMBER = "not_a_member"
+NO_CHANNELS = "no_channels"
+CHANNELS_MISSING = "app.channel.get_channels.not_found"
 # Refusals that are told apart, by the beginning of the server's error id.
 REFUSALS: dict[str, tuple[type[PlatformError], str, str]] = {
+    "api.post.deduplicate_create_post.pending": (StillRunning, "still_running", ""),
     "api.post.deduplicate_create_post": (OutcomeUnknown, "outcome_unknown", ""),
     "api.context.invalid_url_param": (NotFound, "remote_not_found", ""),
     "api.post.create_post.can_not_post_to_deleted": (
@@ -76,6 +82,13 @@ REFUSALS: dict[str, tuple[type[PlatformError], str, str]] = {
         "Restore the channel, or send elsewhere.",
     ),
     "api.channel.delete_channel.deleted": (Rejected, CHANNEL_ARCHIVED, ""),
+    "api.channel.update_channel.deleted": (
+        Rejected,
+        CHANNEL_ARCHIVED,
+        "Restore the channel, then change it.",
+    ),
+    "app.channel.get_member.missing": (NotFound, NOT_A_MEMBER, ""),
+    CHANNELS_MISSING: (NotFound, NO_CHANNELS, ""),
     "api.post.create_post.root_id": (
         Rejected,
         THREAD_NOT_FOUND,
@@ -111,7 +124,7 @@ REFUSALS: dict[str, tuple[type[PlatformError], str, str]] = {
     ),
     "api.context.mfa_required": (
         Forbidden,
-        "remote_forbidden",
+        MFA_REQUIRED,
         "This server demands a second factor: set one up for the bot's account, or use a bot "
         "account with a token.",
     ),
@@ -140,6 +153,10 @@ class Api:
         """
         try:
             return self._as_user(self._enter())
+        except Forbidden as error:
+            if error.code != MFA_REQUIRED:
+                raise
+            raise CredentialsRefused(error.detail, next_step=error.next_step) from error
         except NotFound as error:
             raise Misconfigured(
                 "There is no Mattermost at this URL.",
@@ -236,8 +253,21 @@ class Api:
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         return self._as_json(self.request("GET", path, query=query))
 
+    def listing(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
+        """As `get`, of what may be long. Raises `NotFound` with code `NO_CHANNELS` for the channels
+        of somebody who is in none."""
+        seconds = self.http.long_seconds
+        response = self.request("GET", path, query=query, timeout_seconds=seconds)
+        return self._as_json(response)
+
     def post(self, path: str, body: Any = None, **how: Any) -> Any:
-        return self._as_json(self.request("POST", path, body=body, **how))
+        response = self.request("POST", path, body=body, **how)
+        try:
+            return self._as_json(response)
+        except Unavailable as error:
+            if how.get("idempotent"):
+                raise
+            raise OutcomeUnknown(error.detail) from error
 
     def look_up(self, path: str, body: Any) -> Any:
         """A POST that only asks."""
@@ -246,8 +276,8 @@ class Api:
     def put(self, path: str, body: Any = None) -> Any:
         return self._as_json(self.request("PUT", path, body=body))
 
-    def delete(self, path: str) -> None:
-        self.request("DELETE", path)
+    def delete(self, path: str, **how: Any) -> None:
+        self.request("DELETE", path, **how)
 
     def request(self, method: str, path: str, **how: Any) -> requests.Response:
         """As `Http.request`. Raises `Unavailable` when a session has ended that can be had anew:
@@ -273,19 +303,17 @@ class Api:
         try:
             yield
         except CredentialsRefused as error:
-            raise self.session_over(error) from error
-
-    def session_over(self, error: CredentialsRefused) -> PlatformError:
-        """What an end of our session means; the server looks at nothing without one."""
-        if not self._can_log_in:
-            return error
-        return Unavailable("The session has ended; the bot logs in again.", code="session_ended")
+            if not self._can_log_in:
+                raise
+            raise Unavailable(
+                "The session has ended; the bot logs in again.", code=SESSION_ENDED
+            ) from error
 
     def pages(self, path: str, query: Mapping[str, Any]) -> Iterator[Fields]:
         """All rows of a paged listing. There is no total: a short page is the last one."""
         page = 0
         while True:
-            rows = self.get(path, {**query, "page": page, "per_page": PAGE}) or []
+            rows = self.listing(path, {**query, "page": page, "per_page": PAGE}) or []
             yield from rows
             if len(rows) < PAGE:
                 return
@@ -298,10 +326,10 @@ class Api:
 
     def _as_json(self, response: requests.Response) -> Any:
         try:
-            return response.json()
+            return nested.loads(response.content)
         except ValueError as error:
-            if response.text.startswith("[") and NO_CHANNELS in response.text:
-                return []  # the list's opening bracket, and then an error in its place
+            if "json" in response.headers.get("Content-Type", ""):
+                raise _broken_off(response) from error
             raise Misconfigured(
                 "The server does not answer in JSON; is this Mattermost's own address?",
                 option="url",
@@ -316,7 +344,8 @@ def refused(response: requests.Response, call: http.Call) -> PlatformError | Mis
     told = error_of(response)
     error_id, message = str(told.get("id", "")), str(told.get("message", ""))
     detail = message or f"The server answered {response.status_code} to {call.method} {call.path}."
-    if response.status_code == 401 and call.path == "/users/login":
+    is_refusal = response.status_code == 401 or (response.status_code in (400, 403) and error_id)
+    if is_refusal and call.path == "/users/login":
         return _login_refused(error_id, detail)
     if response.status_code == 401:
         return CredentialsRefused(
@@ -337,12 +366,20 @@ def refused(response: requests.Response, call: http.Call) -> PlatformError | Mis
 
 
 def error_of(response: requests.Response) -> Fields:
-    """The server's error object, empty for answers of somebody in between."""
+    """The server's error object, empty for answers of somebody in between. Where the error was met
+    before the first row of a list, the list's bracket is in front of it."""
     try:
-        told = response.json()
+        told = nested.loads(response.content.removeprefix(b"["))
     except ValueError:
         return {}
     return told if isinstance(told, dict) else {}
+
+
+def _broken_off(response: requests.Response) -> PlatformError:
+    """Lists are written row by row: an error on the way comes too late to change the status."""
+    if str(error_of(response).get("id", "")).startswith(CHANNELS_MISSING):
+        return NotFound("There are no channels.", code=NO_CHANNELS)
+    return Unavailable("The server's answer broke off in the middle.")
 
 
 def _login_refused(error_id: str, detail: str) -> CredentialsRefused:

@@ -7,7 +7,14 @@ from collections.abc import Iterator, Sequence
 
 from spaces.platforms import _mattermost_people as people
 from spaces.platforms import _mattermost_wire as wire
-from spaces.platforms._mattermost_api import CHANNEL_ARCHIVED, Api, Fields, checked_id, is_id
+from spaces.platforms._mattermost_api import (
+    CHANNEL_ARCHIVED,
+    NOT_A_MEMBER,
+    Api,
+    Fields,
+    checked_id,
+    is_id,
+)
 from spaces.platforms._mattermost_posts import Reader
 from spaces.platforms.errors import (
     Forbidden,
@@ -60,7 +67,7 @@ class Channels:
             "/channels",
             {
                 "team_id": team_id,
-                "name": name.lower() or _name_for(new),
+                "name": _checked_name(name) or _name_for(new),
                 "display_name": new.title or name or _name_for(new),
                 "type": wire.LETTERS[new.kind],
                 "header": new.topic,
@@ -111,7 +118,7 @@ class Channels:
         path = f"/channels/{checked_id(channel_id)}"
         wanted = {
             "display_name": change.title,
-            "name": change.name,
+            "name": None if change.name is None else _checked_name(change.name),
             "header": change.topic,
             "purpose": change.purpose,
         }
@@ -137,12 +144,23 @@ class Channels:
 
     def join(self, channel_id: str) -> ChannelInfo:
         told = self._channel_of(channel_id)
+        if told.get("delete_at"):
+            raise Rejected(
+                "The channel is archived.",
+                code=CHANNEL_ARCHIVED,
+                next_step="Restore the channel, then join it.",
+            )
         body = {"user_id": self._own_id}
         self._api.post(f"/channels/{told['id']}/members", body, idempotent=True)
         return self._info(told)
 
     def leave(self, channel_id: str) -> None:
-        self._api.delete(f"/channels/{checked_id(channel_id)}/members/{self._own_id}")
+        try:
+            self._api.delete(f"/channels/{checked_id(channel_id)}/members/{self._own_id}")
+        except NotFound as error:
+            # It may have left already, by an earlier try whose answer got lost.
+            if error.code != NOT_A_MEMBER:
+                raise
 
     def direct_id(self, ref: PersonRef | None) -> str:
         other = people.one(self._api, ref or PersonRef())
@@ -229,6 +247,14 @@ class Channels:
                 next_step="Name the channel team/name, or name the bot's teams in its options.",
             )
         return mine[0]["id"], short
+
+
+def _checked_name(name: str) -> str:
+    """As the server stores it. One that is too long meets nothing but the database's own error,
+    which looks as if trying again could help. Raises `Rejected`."""
+    if len(name) > LONGEST_NAME:
+        raise Rejected(f"A channel's name has at most {LONGEST_NAME} characters.", code="too_long")
+    return name.lower()
 
 
 def _name_for(new: NewChannel) -> str:

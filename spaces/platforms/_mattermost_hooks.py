@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from spaces.platforms import _mattermost_wire as wire
+from spaces.platforms import nested
 from spaces.platforms.errors import Forbidden, Rejected
 from spaces.platforms.messages import (
     Answer,
@@ -29,6 +30,7 @@ from spaces.platforms.messages import (
 )
 
 ANSWER_SECONDS = 3.0  # Mattermost waits for 30, but so does the person who asked
+TEXT_LIMIT = 16_383  # code points of a post; more where a server is configured so
 MOST_FIELDS = 2_000  # a command has two for everybody whom its text mentions
 MILLISECONDS_FROM = 100_000_000_000  # a timestamp above is in ms: JSON has those, forms seconds
 SECRET_FIELDS = ("token", "trigger_id", "response_url")  # each lets its holder do something
@@ -45,13 +47,16 @@ def parse(request: WebhookRequest, tokens: str) -> Webhook:
 
 
 def answer(request: WebhookRequest, answer: Answer | None) -> WebhookResponse:
+    """Raises `Rejected` for what can only go out as a message of its own."""
     if answer is None:
         return WebhookResponse(body=b"{}")
-    # Only a command's answer can be for one person; a webhook's is a post in the channel.
-    kind = "ephemeral" if answer.private else "in_channel"
     body: dict[str, Any] = {"text": answer.text}
     if _fields(request).get("command"):
-        body["response_type"] = kind
+        if len(answer.text) > TEXT_LIMIT:
+            raise Rejected("The answer to a command is one post.", code="too_long")
+        body["response_type"] = "ephemeral" if answer.private else "in_channel"
+    elif answer.private:
+        raise Rejected("The answer to a webhook is a post for everybody.", code="not_private")
     if answer.card:
         body["attachments"] = [wire.card_out(answer.card)]
     return WebhookResponse(body=json.dumps(body).encode())
@@ -109,12 +114,13 @@ def _fields(request: WebhookRequest) -> dict[str, str]:
 
 def _json_fields(text: str) -> dict[str, str]:
     try:
-        told = json.loads(text)
+        told = nested.loads(text)
     except ValueError as error:
         raise Rejected("The body is no JSON.", code="invalid_webhook") from error
     if not isinstance(told, dict):
         raise Rejected("The body is no JSON object.", code="invalid_webhook")
-    return {str(k): v if isinstance(v, str) else json.dumps(v) for k, v in told.items()}
+    told = {name: "" if value is None else value for name, value in told.items()}
+    return {name: v if isinstance(v, str) else json.dumps(v) for name, v in told.items()}
 
 
 def _require_token(request: WebhookRequest, told: dict[str, str], tokens: list[str]) -> None:

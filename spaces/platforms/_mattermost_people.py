@@ -11,8 +11,22 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from spaces.platforms import _mattermost_wire as wire
-from spaces.platforms._mattermost_api import IDS_PER_REQUEST, PAGE, Api, Fields, is_id
-from spaces.platforms.errors import Forbidden, NotFound, PlatformError, RateLimited, Unavailable
+from spaces.platforms._mattermost_api import (
+    CHANNEL_ARCHIVED,
+    IDS_PER_REQUEST,
+    PAGE,
+    Api,
+    Fields,
+    is_id,
+)
+from spaces.platforms.errors import (
+    Forbidden,
+    NotFound,
+    PlatformError,
+    RateLimited,
+    Rejected,
+    Unavailable,
+)
 from spaces.platforms.messages import ParticipantInfo, PersonInfo, PersonOutcome, PersonRef, Role
 
 NOT_FOUND = "person_not_found"
@@ -26,9 +40,10 @@ def find(api: Api, refs: Sequence[PersonRef]) -> list[Fields | None]:
     ids = sorted({ref.id for ref in refs if is_id(ref.id)})
     by_name = {user["username"]: user for user in api.in_pieces("/users/usernames", usernames)}
     by_id = {user["id"]: user for user in api.in_pieces("/users/ids", ids)}
-    by_email = {ref.email: _by_email(api, ref.email) for ref in refs if ref.email}
+    emails = {ref.email.lower() for ref in refs if ref.email}
+    by_email = {email: _by_email(api, email) for email in emails}
     return [
-        by_id.get(ref.id) or by_name.get(ref.username.lower()) or by_email.get(ref.email)
+        by_id.get(ref.id) or by_name.get(ref.username.lower()) or by_email.get(ref.email.lower())
         for ref in refs
     ]
 
@@ -37,7 +52,7 @@ def one(api: Api, ref: PersonRef) -> PersonInfo:
     """Raises `NotFound`."""
     (found,) = find(api, [ref])
     if found is None:
-        raise NotFound(f"There is no person {ref}.", code=NOT_FOUND)
+        raise NotFound(_nobody(ref), code=NOT_FOUND)
     return wire.person(found)
 
 
@@ -48,12 +63,18 @@ def _by_email(api: Api, email: str) -> Fields | None:
         return None  # servers may keep addresses to themselves
 
 
+def _nobody(ref: PersonRef) -> str:
+    if ref.email:
+        return f"There is no person {ref}, or the server keeps addresses to itself."
+    return f"There is no person {ref}."
+
+
 def outcomes(refs: Sequence[PersonRef], found: Sequence[Fields | None]) -> list[PersonOutcome]:
     """It worked for those that exist."""
     return [
         PersonOutcome(asked=str(ref), person=wire.person(user))
         if user
-        else PersonOutcome(asked=str(ref), code=NOT_FOUND, detail=f"There is no person {ref}.")
+        else PersonOutcome(asked=str(ref), code=NOT_FOUND, detail=_nobody(ref))
         for ref, user in zip(refs, found, strict=True)
     ]
 
@@ -100,6 +121,8 @@ def _add_all(api: Api, channel_id: str, ids: list[str]) -> dict[str, PlatformErr
     if not missing:
         return {}
     channel = api.get(f"/channels/{channel_id}")
+    if not inside:
+        _require_open(channel)
     strangers = _not_in_team(api, channel, missing)
     failed: dict[str, PlatformError] = {id: _stranger() for id in strangers}
     for id in missing:
@@ -125,6 +148,22 @@ def _added(api: Api, channel_id: str, ids: list[str]) -> set[str]:
     except PlatformError:
         return set()  # it failed for each of them
     return {row["user_id"] for row in rows}
+
+
+def _require_open(channel: Fields) -> None:
+    """Raises `Rejected` for a channel that takes nobody, rather than have each of them refused."""
+    if channel.get("delete_at"):
+        raise Rejected(
+            "The channel is archived.",
+            code=CHANNEL_ARCHIVED,
+            next_step="Restore the channel, then add people.",
+        )
+    if not channel.get("team_id"):
+        raise Rejected(
+            "Nobody can be added to a conversation.",
+            code="wrong_kind",
+            next_step="Create a group of all of them, or a private channel.",
+        )
 
 
 def _add_one(api: Api, path: str, id: str) -> PlatformError | None:

@@ -14,6 +14,7 @@ import re
 import select
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -63,6 +64,7 @@ class MattermostStream:
         self._asked: dict[int, float] = {}  # unanswered pings: number → time.monotonic()
         self._asked_at = 0.0  # time.monotonic()
         self._number = 0  # of our last action
+        self._last = 0  # of the last event, to know it again
         self._early: list[bytes] = []  # frames that came before anybody read
         self._end: Unavailable | None = None
         self._socket = open_socket(query)
@@ -130,6 +132,10 @@ class MattermostStream:
             for frame in self._socket.receive():
                 if self._is_news(frame):
                     taken.append(frame)
+        except SequenceGap as gap:
+            self._end = gap
+            with suppress(Unavailable):
+                self._ask()  # whose answer makes the reader come back for the end
         except Unavailable as end:
             self._end = end
         return taken
@@ -149,11 +155,15 @@ class MattermostStream:
             if not isinstance(told.get("seq"), int):
                 return True  # no event of the server's making: `decode` says what is wrong
             seq = told["seq"]
-        if seq < self.expected:
+        if seq == self.expected - 1 and hash(frame) == self._last:
             return False  # told again
+        if seq < self.expected:
+            # Its `hello` got lost: by the old numbering all that follows would seem told.
+            raise SequenceGap(f"The numbering began anew: event {seq} came after {self.expected}.")
         if seq > self.expected:
             raise SequenceGap(f"Event {self.expected} did not come, {seq} did.")
         self.expected += 1
+        self._last = hash(frame)
         return True
 
     def _begin(self, hello: dict[str, Any]) -> None:

@@ -7,9 +7,8 @@ that Mattermost writes about them, which a listing has, and not from the websock
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,6 +53,7 @@ COLORS = {  # the server knows three names and #rrggbb
     "white": "#ffffff",
 }
 NAMED_COLORS = ("good", "warning", "danger")
+LATEST = 253_370_764_800_000  # ms; later than the year 9998 means nothing, and years end at 9999
 KEY_PROP = "botadmin_key"  # where a post of ours carries its key; the server keeps unknown props
 EPHEMERAL = "system_ephemeral"
 
@@ -78,7 +78,8 @@ LEFT = {
 
 
 def moment(milliseconds: Any) -> datetime:
-    return datetime.fromtimestamp(int(milliseconds or 0) / 1000, UTC)
+    """Administrators may give posts any time at all."""
+    return datetime.fromtimestamp(min(max(0, int(milliseconds or 0)), LATEST) / 1000, UTC)
 
 
 def milliseconds(at: datetime) -> int:
@@ -248,6 +249,7 @@ def deleted(post: Fields, at: datetime) -> Incoming:
         occurred_at=at,
         channel_id=post["channel_id"],
         message_id=post["id"],
+        with_thread=not post.get("root_id"),
         raw=post,
     )
 
@@ -284,179 +286,21 @@ def _about_people(post: Fields) -> tuple[Kind, tuple[PersonInfo, ...]] | None:
     for kind, types in ((Kind.PARTICIPANT_JOINED, JOINED), (Kind.PARTICIPANT_LEFT, LEFT)):
         if post_type in types:
             word = types[post_type]
-            id = props.get(f"{word}UserId") or post["user_id"]
-            username = props.get(f"{word}Username" if word else "username") or ""
-            return kind, (PersonInfo(id=id, username=username),)
+            # An administrator who removes somebody from a team is not named: the post is theirs.
+            if not word or not props.get(f"{word}UserId"):
+                id, username = post["user_id"], props.get("username")
+            else:
+                id, username = props[f"{word}UserId"], props.get(f"{word}Username")
+            return kind, (PersonInfo(id=id, username=username or ""),)
     return None
 
 
-# Websocket frames ---------------------------------------------------------------------------------
+# Channels -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """An event of the websocket. `connection_id` and `seq` together are unique."""
-
-    event: str
-    data: Fields
-    channel_id: str
-    team_id: str
-    user_id: str
-    seq: int
-    connection_id: str
-    own_id: str
-    received_at: datetime
-
-    @property
-    def once(self) -> str:
-        """Part of an id, for events without anything of their own to tell them apart by."""
-        return f"{self.connection_id}:{self.seq}"
-
-    def object(self, name: str) -> Fields:
-        """A value of `data` that is an object, or JSON in a string. Raises `ValueError`."""
-        value = self.data[name]
-        value = json.loads(value) if isinstance(value, str) else value
-        if not isinstance(value, dict):
-            raise ValueError(f"{self.event} without {name}")
-        return value
-
-
-def frame(told: Fields, *, connection_id: str, own_id: str) -> Frame:
-    broadcast = told.get("broadcast") or {}
-    return Frame(
-        event=told["event"],
-        data=told.get("data") or {},
-        channel_id=broadcast.get("channel_id") or "",
-        team_id=broadcast.get("team_id") or "",
-        user_id=broadcast.get("user_id") or "",
-        seq=int(told.get("seq", 0)),
-        connection_id=connection_id,
-        own_id=own_id,
-        received_at=datetime.now(UTC),
-    )
-
-
-def events(frame: Frame) -> list[Incoming]:
-    """What an event tells; nothing for those that are no news for a bot.
-
-    Raises `ValueError` or `KeyError` for one that is not as the server makes it.
-    """
-    decode = _EVENTS.get(frame.event)
-    return decode(frame) if decode else []
-
-
-def _posted(frame: Frame) -> list[Incoming]:
-    post = frame.object("post")
-    told = posted(post, _sender(frame, post), frame.own_id)
-    kind = KINDS.get(frame.data.get("channel_type", ""))
-    peer = _peer(frame, told.person) if kind is ChannelKind.DIRECT else None
-    return [replace(told, channel_kind=kind, peer=peer)]
-
-
-def _peer(frame: Frame, author: PersonInfo | None) -> PersonInfo | None:
-    """The other person of a direct channel, also when the bot or a webhook wrote there."""
-    id = peer_id({"name": frame.data.get("channel_name")}, frame.own_id)
-    return author if author and author.id == id else PersonInfo(id=id) if id else None
-
-
-def _sender(frame: Frame, post: Fields) -> PersonInfo:
-    props = post.get("props") or {}
-    username = str(frame.data.get("sender_name") or "").removeprefix("@")
-    # A webhook may write under any name, and the server's own posts are all from "System".
-    if is_system(post) or props.get("from_webhook") == "true":
-        username = ""
-    return author_of(post, PersonInfo(id=post["user_id"], username=username))
-
-
-def _post_edited(frame: Frame) -> list[Incoming]:
-    post = frame.object("post")
-    # Pinning and acknowledging come as edits, too; only a change of content moves `edit_at`.
-    return [edited(post, author_of(post), frame.own_id)] if post.get("edit_at") else []
-
-
-def _post_deleted(frame: Frame) -> list[Incoming]:
-    post = frame.object("post")  # as it was before, so it does not say when
-    return [deleted(post, moment(post["delete_at"]) if post["delete_at"] else frame.received_at)]
-
-
-def _ephemeral(frame: Frame) -> list[Incoming]:
-    post = frame.object("post")
-    return [posted(post, author_of(post), frame.own_id)]
-
-
-def _reaction(kind: Kind) -> Callable[[Frame], list[Incoming]]:
-    def decode(frame: Frame) -> list[Incoming]:
-        told = frame.object("reaction")
-        return [
-            Incoming(
-                kind=kind,
-                id=f"{kind}:{told['post_id']}:{told['user_id']}:{told['emoji_name']}:{frame.once}",
-                occurred_at=frame.received_at,
-                channel_id=told.get("channel_id") or frame.channel_id,
-                person=PersonInfo(id=told["user_id"]),
-                own=told["user_id"] == frame.own_id,
-                message_id=told["post_id"],
-                reaction=told["emoji_name"],
-                raw=frame.data,
-            )
-        ]
-
-    return decode
-
-
-def _typing(frame: Frame) -> list[Incoming]:
-    return [_happened(frame, Kind.TYPING, person=PersonInfo(id=frame.data["user_id"]))]
-
-
-def _user_removed(frame: Frame) -> list[Incoming]:
-    if frame.user_id != frame.own_id or "channel_id" not in frame.data:
-        return []  # the channel's members are told by a post
-    return [
-        _happened(
-            frame,
-            Kind.PARTICIPANT_LEFT,
-            channel_id=frame.data["channel_id"],
-            person=PersonInfo(id=frame.data.get("remover_id") or frame.own_id),
-            people=(PersonInfo(id=frame.own_id),),
-        )
-    ]
-
-
-def _leave_team(frame: Frame) -> list[Incoming]:
-    gone = PersonInfo(id=frame.data["user_id"])
-    return [_happened(frame, Kind.PARTICIPANT_LEFT, channel_id="", person=gone, people=(gone,))]
-
-
-def _channel_created(frame: Frame) -> list[Incoming]:
-    id = frame.data["channel_id"]
-    return [replace(_happened(frame, Kind.CHANNEL_CREATED, channel_id=id), id=f"created:{id}")]
-
-
-def _direct_added(frame: Frame) -> list[Incoming]:
-    creator, mate = frame.data.get("creator_id", ""), frame.data.get("teammate_id", "")
-    other = mate if creator == frame.own_id else creator
-    told = _happened(
-        frame,
-        Kind.CHANNEL_CREATED,
-        channel_kind=ChannelKind.DIRECT,
-        peer=PersonInfo(id=other) if other else None,
-        person=PersonInfo(id=creator) if creator else None,
-        own=creator == frame.own_id,
-    )
-    return [replace(told, id=f"created:{frame.channel_id}")] if frame.channel_id else []
-
-
-def _group_added(frame: Frame) -> list[Incoming]:
-    told = _happened(frame, Kind.CHANNEL_CREATED, channel_kind=ChannelKind.GROUP)
-    return [replace(told, id=f"created:{frame.channel_id}")] if frame.channel_id else []
-
-
-def _channel_updated(frame: Frame) -> list[Incoming]:
-    return [channel_changed(frame.object("channel"))]
-
-
-def channel_created(told: Fields) -> Incoming:
-    return _of_channel(Kind.CHANNEL_CREATED, f"created:{told['id']}", told["create_at"], told)
+def channel_created(told: Fields, own_id: str) -> Incoming:
+    created = _of_channel(Kind.CHANNEL_CREATED, f"created:{told['id']}", told["create_at"], told)
+    return replace(created, own=told.get("creator_id") == own_id)
 
 
 def channel_changed(told: Fields) -> Incoming:
@@ -486,70 +330,3 @@ def channel_archived(told: Fields) -> Incoming:
         channel_id=told["id"],
         raw=told,
     )
-
-
-def _channel_deleted(frame: Frame) -> list[Incoming]:
-    return [channel_archived({"id": frame.data["channel_id"], **frame.data})]
-
-
-def _channel_changed(frame: Frame) -> list[Incoming]:
-    """Converted or restored; the event does not say into what."""
-    return [_happened(frame, Kind.CHANNEL_CHANGED, channel_id=frame.data["channel_id"])]
-
-
-def _status_change(frame: Frame) -> list[Incoming]:
-    presence = PRESENCES.get(frame.data.get("status", ""))
-    if presence is None:
-        return []
-    who = PersonInfo(id=frame.data["user_id"])
-    own = who.id == frame.own_id
-    return [_happened(frame, Kind.PRESENCE_CHANGED, person=who, presence=presence, own=own)]
-
-
-def _viewed(frame: Frame) -> list[Incoming]:
-    """The server tells only whose account it is: another session of the bot's, or we ourselves."""
-    return [
-        Incoming(
-            kind=Kind.MESSAGE_READ,
-            id=f"read:{channel_id}:{at}",
-            occurred_at=moment(at),
-            channel_id=channel_id,
-            person=PersonInfo(id=frame.own_id),
-            own=True,
-            raw=frame.data,
-        )
-        for channel_id, at in frame.object("channel_times").items()
-    ]
-
-
-def _happened(frame: Frame, kind: Kind, **what: Any) -> Incoming:
-    """What has no id or time of its own."""
-    return Incoming(
-        kind=kind,
-        id=f"{frame.event}:{frame.once}",
-        occurred_at=frame.received_at,
-        raw=frame.data,
-        **{"channel_id": frame.channel_id, **what},
-    )
-
-
-_EVENTS: dict[str, Callable[[Frame], list[Incoming]]] = {
-    "posted": _posted,
-    "post_edited": _post_edited,
-    "post_deleted": _post_deleted,
-    "ephemeral_message": _ephemeral,
-    "reaction_added": _reaction(Kind.REACTION_ADDED),
-    "reaction_removed": _reaction(Kind.REACTION_REMOVED),
-    "typing": _typing,
-    "user_removed": _user_removed,
-    "leave_team": _leave_team,
-    "channel_created": _channel_created,
-    "direct_added": _direct_added,
-    "group_added": _group_added,
-    "channel_updated": _channel_updated,
-    "channel_deleted": _channel_deleted,
-    "channel_converted": _channel_changed,
-    "channel_restored": _channel_changed,
-    "status_change": _status_change,
-    "multiple_channels_viewed": _viewed,
-}

@@ -299,6 +299,8 @@ class Platform:
     # How long one operation can take before its timeouts end it; the lease on the lane is made
     # to outlive it. See `seconds_for`.
     longest_call_seconds: float = 60.0
+    # After this time nothing comes of a request any more that was `StillRunning` when asked about.
+    longest_running_seconds: float = 300.0
 
     def __init__(self, account: Account):
         self.account = account
@@ -448,7 +450,7 @@ class Platform:
 
         Oldest first within a channel. What was told shortly before `cursor` may be told again,
         under the same id. What the platform cannot give back is an `Incoming` of kind `gap` in its
-        place.
+        place. Channels that the bot was taken out of are told by events, or by `Batch.channels`.
         """
         raise unsupported(Ability.CATCH_UP, self)
 
@@ -458,8 +460,9 @@ class Platform:
         raise unsupported(Ability.STREAM, self)
 
     def decode(self, frame: bytes) -> list[Incoming]:
-        """Pure. Unknown kinds of frame give an empty list; a frame that is no frame of this
-        platform raises `ValueError`; one that says the login is over, `CredentialsRefused`."""
+        """Asks nobody. Unknown kinds of frame give an empty list; a frame that is no frame of this
+        platform raises `ValueError`; one that says the session is over, `Unavailable`: whoever
+        connects anew finds out whether the credentials still count."""
         raise unsupported(Ability.STREAM, self)
 
     def parse_webhook(self, request: WebhookRequest) -> Webhook:

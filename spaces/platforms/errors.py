@@ -100,6 +100,12 @@ class OutcomeUnknown(PlatformError):
     next_step = "Look in the channel, then resolve the job as sent or not sent."
 
 
+class StillRunning(OutcomeUnknown):
+    """The platform is still at an earlier try of the same: it may happen any moment."""
+
+    code = "still_running"
+
+
 class Misconfigured(Exception):
     """Settings of a space or bot that cannot work; `option` names the one to change, if known."""
 

@@ -1,8 +1,10 @@
 """Mattermost: everything a bot can do there, over its REST API and its websocket.
 
 Verified against the source of server 11.6. The parts: `_mattermost_api` asks and understands
-refusals, `_mattermost_wire` puts their words into ours, `_mattermost_posts` reads channels and
-catches up, `_mattermost_stream` holds the websocket, `_mattermost_people` changes who takes part,
+refusals, `_mattermost_wire` puts their words into ours, `_mattermost_posts` reads posts,
+`_mattermost_catching_up` fetches what was missed, `_mattermost_stream` holds the websocket,
+`_mattermost_listening` and `_mattermost_events` say what it tells, `_mattermost_hooks` what a
+webhook does, `_mattermost_channels` and `_mattermost_people` change channels and who takes part,
 `_mattermost_check` tells operators what is missing.
 
 A post carries its key twice: as `pending_post_id`, by which the server drops repeats for 30
@@ -11,21 +13,20 @@ seconds, and among its props, where `find_sent` finds it for ever.
 
 from __future__ import annotations
 
-import json
+import os
 import re
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, BinaryIO
-from urllib.parse import unquote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from spaces.platforms import _mattermost_check as checking
 from spaces.platforms import _mattermost_hooks as hooks
 from spaces.platforms import _mattermost_people as people
 from spaces.platforms import _mattermost_wire as wire
-from spaces.platforms import http
+from spaces.platforms import http, nested
 from spaces.platforms._mattermost_api import (
     IDS_PER_REQUEST,
     THREAD_NOT_FOUND,
@@ -33,8 +34,10 @@ from spaces.platforms._mattermost_api import (
     Fields,
     checked_id,
 )
+from spaces.platforms._mattermost_catching_up import CatchingUp, Position, starting_position
 from spaces.platforms._mattermost_channels import Channels, teams
-from spaces.platforms._mattermost_posts import Position, Reader
+from spaces.platforms._mattermost_listening import Listening
+from spaces.platforms._mattermost_posts import Reader
 from spaces.platforms._mattermost_stream import (
     NO_HELLO,
     MattermostStream,
@@ -56,6 +59,7 @@ from spaces.platforms.errors import (
     Forbidden,
     Misconfigured,
     NotFound,
+    RateLimited,
     Rejected,
     Unavailable,
 )
@@ -84,12 +88,17 @@ from spaces.platforms.messages import (
     WebhookResponse,
 )
 from spaces.platforms.registry import register
-from spaces.platforms.websocket import WebSocketStream
+from spaces.platforms.websocket import NoWebSocket, WebSocketStream
 
 TEXT_LIMIT = 16_383  # code points, unless the server's own configuration says more
 FILE_BYTES = 100 * 1024 * 1024  # the server's default
+LONGEST_QUOTED_NAME = 1_500  # characters; the server refuses URLs of more than 2,048
+LONGEST_SUFFIX = 20  # characters
 SENT_SLACK_MS = 120_000  # how far back of its first try a post is looked for
-CATCH_UP_PATIENCE_SECONDS = 300.0  # for rate limits
+# For rate limits, until something was read; a poll's lease is renewed by what it brings.
+CATCH_UP_PATIENCE_SECONDS = 300.0
+POLL_PATIENCE_SECONDS = 60.0
+LONGEST_RUNNING_TIMEOUTS = 20  # how many of ours a post that hangs over there may last
 SECONDS_PER_PERSON = 0.5  # where many are added or removed
 LOOKUP_SECONDS = 10.0  # names that a request has to look up first, at most
 _CUSTOM_PATH = re.compile(r"(/[A-Za-z0-9_.~:@!$&'()*+,;=%-]+)+")
@@ -200,9 +209,10 @@ class Mattermost(Platform):
         self.longest_call_seconds = (
             LOOKUP_SECONDS + 2 * self._api.http.default_seconds + self._api.http.long_seconds
         )
+        # Its own timeouts are some minutes where ours are seconds.
+        self.longest_running_seconds = LONGEST_RUNNING_TIMEOUTS * self._api.http.long_seconds
         self._teams_wanted = tuple(filter(None, re.split(r"[,\s]+", options["teams"])))
-        self._known_team_ids: frozenset[str] | None = None
-        self._foreign: frozenset[str] = frozenset()  # channels of other teams
+        self._listening = Listening(self._api, self._teams_wanted)
 
     def seconds_for(self, operation: str, *args: Any) -> float:
         seconds = self.longest_call_seconds
@@ -249,7 +259,7 @@ class Mattermost(Platform):
     def _check_websocket(self) -> Finding:
         try:
             self.open_stream({}).close()
-        except (Unavailable, Misconfigured) as error:
+        except (Unavailable, RateLimited, Misconfigured) as error:
             return Finding(
                 level="warning",
                 code="websocket_blocked",
@@ -275,17 +285,12 @@ class Mattermost(Platform):
         return Reader(
             self._api,
             self._own_id,
-            hide_deleted=bool(self.account.options["hide_deleted"]),
             patience_seconds=patience_seconds,
-            team_ids=self._team_ids(),
+            team_ids=self._wanted_team_ids if self._teams_wanted else None,
         )
 
-    def _team_ids(self) -> frozenset[str] | None:
-        """Of the teams that an operator named, asked for once; `None` when none were."""
-        if self._teams_wanted and self._known_team_ids is None:
-            found = teams(self._api, self._teams_wanted)
-            self._known_team_ids = frozenset(team["id"] for team in found)
-        return self._known_team_ids
+    def _wanted_team_ids(self) -> frozenset[str]:
+        return frozenset(team["id"] for team in teams(self._api, self._teams_wanted))
 
     # Messages -----------------------------------------------------------------------------------
 
@@ -345,7 +350,7 @@ class Mattermost(Platform):
             told = self._api.post(
                 "/files",
                 _Sized(stream, file.size),
-                query={"channel_id": channel_id, "filename": file.name},
+                query={"channel_id": channel_id, "filename": _short_name(file.name)},
                 headers={"Content-Type": "application/octet-stream"},
                 timeout_seconds=self._api.http.asset_seconds,
                 idempotent=True,
@@ -362,12 +367,10 @@ class Mattermost(Platform):
         channel_id = message.channel or self._channels.direct_id(message.person)
         skew = self._api.http.clock_skew_seconds * 1000
         at = message.not_before.timestamp() * 1000 if message.not_before else 0
-        pieces = self._reader().since(
-            checked_id(channel_id), max(0, int(at + skew) - SENT_SLACK_MS)
-        )
-        for post in (post for posts in pieces for post in posts):
+        since = max(0, int(at + skew) - SENT_SLACK_MS)
+        for post in self._reader().posted_since(checked_id(channel_id), since):
             if (post.get("props") or {}).get(wire.KEY_PROP) == message.key:
-                return _sent({**post, "id": post.get("original_id") or post["id"]})
+                return _sent(post)
         return None
 
     def edit_message(self, channel_id: str, message_id: str, text: str) -> None:
@@ -376,7 +379,8 @@ class Mattermost(Platform):
 
     def delete_message(self, channel_id: str, message_id: str) -> None:
         with self._explained_message(message_id):
-            self._api.delete(f"/posts/{checked_id(message_id)}")
+            # Done twice it ends as "no such message": the answer tells whether it was us.
+            self._api.delete(f"/posts/{checked_id(message_id)}", idempotent=False)
 
     def react(self, channel_id: str, message_id: str, name: str) -> None:
         body = {"user_id": self._own_id, "post_id": checked_id(message_id), "emoji_name": name}
@@ -480,17 +484,21 @@ class Mattermost(Platform):
     # Receiving ----------------------------------------------------------------------------------
 
     def start_cursor(self) -> Cursor:
-        return self._reader().start().cursor()
+        return starting_position(self._reader()).cursor()
 
     def catch_up(self, cursor: Cursor) -> Iterator[Batch]:
-        reader = self._reader(CATCH_UP_PATIENCE_SECONDS)
+        polls = self._stream is None
+        reading = CatchingUp(
+            self._reader(POLL_PATIENCE_SECONDS if polls else CATCH_UP_PATIENCE_SECONDS),
+            hide_deleted=bool(self.account.options["hide_deleted"]),
+        )
         # Who polls looks for edits and the like less often than for posts.
-        return reader.catch_up(Position.of(cursor), sweep=self._stream is not None)
+        for batch in reading.since(Position.of(cursor), sweep=not polls):
+            self._listening.reach(batch.cursor)
+            yield batch
 
     def open_stream(self, cursor: Cursor) -> Stream:
-        self._require_known()
-        if self._teams_wanted:
-            self._foreign = self._foreign_channels()
+        self._listening.begin(self._own_id, cursor)
         resume = resume_of(cursor)
         try:
             self._stream = self._open(resume)
@@ -502,11 +510,6 @@ class Mattermost(Platform):
                 raise
             self._stream = self._open(None)  # it was what we wanted to resume
         return self._stream
-
-    def _foreign_channels(self) -> frozenset[str]:
-        ours = {one["id"] for one in self._reader().channels()}
-        everything = Reader(self._api, self._own_id).channels()
-        return frozenset(one["id"] for one in everything) - ours
 
     def _open(self, resume: tuple[str, int] | None) -> MattermostStream:
         options = self.account.options
@@ -533,7 +536,8 @@ class Mattermost(Platform):
                 tls=http.tls_context(options),
                 proxy=options["proxy"],
             )
-        except CredentialsRefused as error:
+        except (CredentialsRefused, NoWebSocket) as error:
+            # The server itself opens one to anybody: that is somebody in front of it.
             raise Unavailable(
                 error.detail,
                 code="websocket_blocked",
@@ -542,46 +546,8 @@ class Mattermost(Platform):
             ) from error
 
     def decode(self, frame: bytes) -> list[Incoming]:
-        told = json.loads(frame)
-        if not isinstance(told, dict):
-            raise ValueError("a frame that is no object")
-        if "seq_reply" in told:
-            self._judge_reply(told)
-            return []
         connection_id = self._stream.connection_id if self._stream else ""
-        try:
-            event = wire.frame(told, connection_id=connection_id, own_id=str(self._me["id"]))
-            if self._is_foreign(event):
-                return []
-            return [replace(one, cursor=self._cursor(event, one)) for one in wire.events(event)]
-        except (KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise ValueError(f"an event that is not as the server makes it: {error}") from error
-
-    def _is_foreign(self, event: wire.Frame) -> bool:
-        teams = self._known_team_ids
-        team_id = event.data.get("team_id") or event.team_id
-        is_other = teams is not None and bool(team_id) and team_id not in teams
-        return is_other or event.channel_id in self._foreign
-
-    def _judge_reply(self, told: Fields) -> None:
-        error = told.get("error") or {}
-        if told.get("status") == "FAIL" and error.get("status_code") == 401:
-            raise self._api.session_over(
-                CredentialsRefused(
-                    "The session was revoked: the websocket is open and mute.",
-                    next_step="Set a token that is valid; then press Test.",
-                )
-            )
-
-    def _cursor(self, event: wire.Frame, told: Incoming) -> Cursor:
-        """Where to resume the websocket, and, by the server's own times, where to catch up."""
-        cursor: dict[str, Any] = {"resume": [event.connection_id, event.seq + 1]}
-        if told.id.startswith(("post:", "edit:")):
-            now = time.time() + self._api.http.clock_skew_seconds
-            # An import may bring posts of the future, from where nothing would be heard any more.
-            at = min(wire.milliseconds(told.occurred_at), int(now * 1000))
-            cursor |= {"at": at, "changes": at}
-        return cursor
+        return self._listening.decode(frame, connection_id=connection_id)
 
     def parse_webhook(self, request: WebhookRequest) -> Webhook:
         return hooks.parse(request, self.account.credentials.get("webhook_tokens", ""))
@@ -635,7 +601,8 @@ class Mattermost(Platform):
             timeout_seconds=self._api.http.long_seconds,
         )
         try:
-            return CustomResponse(status=response.status_code, body=response.json())
+            body = nested.loads(response.content)
+            return CustomResponse(status=response.status_code, body=body)
         except ValueError:
             return CustomResponse(status=response.status_code, body=response.text)
 
@@ -676,6 +643,15 @@ class Mattermost(Platform):
 def _base(account: Account) -> str:
     path = str(account.options["base_path"]).strip("/")
     return "/".join(filter(None, [account.url.rstrip("/"), path]))
+
+
+def _short_name(name: str) -> str:
+    """A file's name with as much before its suffix as the server takes in a URL."""
+    stem, suffix = os.path.splitext(name)
+    suffix = suffix[:LONGEST_SUFFIX]
+    while stem and len(quote(stem + suffix)) > LONGEST_QUOTED_NAME:
+        stem = stem[:-1]
+    return stem + suffix
 
 
 def _emoji(name: str) -> str:

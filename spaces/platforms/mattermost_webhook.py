@@ -131,7 +131,7 @@ class MattermostWebhook(Platform):
         raise NotFound(f"The webhook's options name no channel {wanted!r}.")
 
     def post_message(self, message: Outgoing) -> Sent:
-        channel = self.find_channel(id=message.channel).id
+        channel = self.find_channel(id=message.channel, person=message.person).id
         options = self.account.options
         body: dict[str, Any] = {
             "text": message.text,

@@ -252,20 +252,31 @@ class MessageReactions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelsNow:
+    """All channels that the bot is in at the moment, archived ones too, of a platform that does not
+    tell it of those it was thrown out of while nobody listened. `since` is the time after which
+    nothing was heard."""
+
+    ids: frozenset[str]
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
     """What a platform told us, in our words; `raw` keeps the words it used.
 
-    `id` is unique per bot: the same id twice is the same event, however it reached us. Which of
-    the optional fields are filled follows from `kind`:
+    `id` is unique per bot: the same id twice is the same event, however it reached us. Where it is
+    told again with a thread, a card or names of files that were missing, its message is completed.
+    Which of the optional fields are filled follows from `kind`:
 
     | kind | fields |
     | --- | --- |
     | message.posted, message.edited | person, message_id, text, card, files, thread |
-    | message.deleted | message_id |
+    | message.deleted | message_id, with_thread |
     | message.read | person, message_id (the newest one read) |
     | reaction.* | person, message_id, reaction |
-    | participant.* | people, and person: who did it |
-    | channel.* | channel |
+    | participant.* | people, and person: who did it; without a channel: in or out of many |
+    | channel.* | channel; without one it is asked for |
     | presence.changed | person, presence |
     | typing | person |
     | command.invoked | person, command, text (what follows it), thread |
@@ -282,12 +293,16 @@ class Incoming:
     peer: PersonInfo | None = None
     person: PersonInfo | None = None
     own: bool = False  # the bot itself caused it
+    hint: bool = False  # no event: only who takes part is learned from it
     system: bool = False  # a message that the platform wrote, not somebody; `person` is its cause
     message_id: str = ""
     text: str = ""
     card: Card | None = None
     files: tuple[FileInfo, ...] = ()
     thread: str = ""
+    # Deleted together with all answers to it, of which the platform says nothing now. What is told
+    # of each has the id that this one has, with the answer's message id in place of its own.
+    with_thread: bool = False
     reaction: str = ""
     reactions: tuple[Reaction, ...] | None = None  # the message's, where all are known
     command: str = ""  # with its slash
@@ -306,6 +321,7 @@ class Batch:
     incoming: tuple[Incoming, ...]
     cursor: Cursor
     reactions: tuple[MessageReactions, ...] = ()
+    channels: ChannelsNow | None = None
 
 
 # Webhooks -------------------------------------------------------------------------------------

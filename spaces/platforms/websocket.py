@@ -65,6 +65,10 @@ class Closed(Unavailable):
         self.reason = reason
 
 
+class NoWebSocket(Misconfigured):
+    """An answer of HTTP, where a websocket should have opened."""
+
+
 class WebSocketStream:
     """Opens on construction, which blocks up to a few times `timeout_seconds`; nothing else does.
 
@@ -355,7 +359,7 @@ def _refused(
         return RateLimited(detail, retry_after=retry_after(named))
     if status >= 500:
         return Unavailable(detail)
-    return Misconfigured(detail, option="url", next_step="Correct the URL of the space.")
+    return NoWebSocket(detail, option="url", next_step="Correct the URL of the space.")
 
 
 def _checked(headers: Mapping[str, str]) -> list[str]:

@@ -17,8 +17,8 @@ LONG_CHANNEL_NAME_STATUS = 500
 # `hello` of its old connection id, numbered as the next event.
 HELLO_AFTER_NEW_CHALLENGE = True
 
-# "Chosen without any ordering": the 1000 rows of a `since` answer are picked by id, which is
-# arbitrary to a client and the same for every call.
+# "Chosen without any ordering": the 1000 rows of a `since` answer are others in every call, picked
+# by chance, the same for every run.
 SINCE_ROWS = 1000
 
 # Answers below this size are not compressed.

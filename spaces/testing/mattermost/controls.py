@@ -120,11 +120,25 @@ class Controls:
         method: str = "",
         path: str = "",
         user: str = "",
+        by: str = "server",
     ) -> None:
-        """Answer with an error, "before" anything is done or "after" everything is."""
+        """Answer with an error, "before" anything is done or "after" everything is; `by` the
+        "server", or in HTML by a "proxy" in front of it."""
         self._add(
-            Kind.ERROR, Place(place), times, method, path, user, status=status, lasting=seconds
+            Kind.ERROR,
+            Place(place),
+            times,
+            method,
+            path,
+            user,
+            status=status,
+            lasting=seconds,
+            by=by,
         )
+
+    def break_off(self, times: int | None = 1, path: str = "", user: str = "") -> None:
+        """Write half of the rows of a list, and then an error in place of the next, with 200."""
+        self._add(Kind.BREAK_OFF, Place.AFTER, times, "GET", path, user)
 
     def limit_rate(
         self,
@@ -207,6 +221,21 @@ class Controls:
     def change_settings(self, settings: dict[str, dict[str, Any]]) -> None:
         """Change keys of the configuration, by section."""
         self._simulation.settings = merged(self._simulation.settings, settings)
+
+    # What is told
+
+    def tell_no_channels_with(self, status: int) -> None:
+        """The status with which somebody in no channel gets the list of them: 200, because it is
+        written from its bracket on, or the error's 404 where a compressor holds that back."""
+        self._simulation.no_channels_status = status
+
+    def hide_posts_before(self, at: int) -> None:
+        """Show no posts written before a time in milliseconds, as some licences demand."""
+        self._simulation.hidden_until = at
+
+    def leave_out_posts(self, ids: list[str]) -> None:
+        """Count these posts as rows of lists, and do not show them, as a plugin may demand."""
+        self._simulation.left_out = frozenset(ids)
 
     # The whole server
 

@@ -26,6 +26,7 @@ class Kind(StrEnum):
     CUT = "cut"  # the connection ends without an answer
     ERROR = "error"  # an answer that is not the handler's
     TOO_MANY = "too_many"
+    BREAK_OFF = "break_off"  # a list ends in an error in the middle
 
 
 @dataclass(kw_only=True, eq=False)
@@ -39,6 +40,7 @@ class Fault:
     until: float | None = None  # seconds on the clock
     seconds: float | None = None  # of a stall; None: until released
     status: int = 500
+    by: str = "server"  # or "proxy": who answers an error
     retry_after: int = 1
     released: asyncio.Event = field(default_factory=asyncio.Event)
     met: int = 0  # requests that ran into it

@@ -76,7 +76,9 @@ class Door:
         request_id = new_id()
         answer = await self._answer(request, request_id, token, source)
         fault = await self._meet(Place.AFTER, request, user_id)
-        if fault:
+        if fault and fault.kind == Kind.BREAK_OFF:
+            answer = _broken_off(answer, request_id)
+        elif fault:
             return _faulty(fault)
         return self._response(request, request_id, answer, headers)
 
@@ -151,6 +153,7 @@ class Door:
                 raise not_logged_in()
             call.session = session
             self._check_csrf(request, session, source)
+            self._check_second_factor(session)
         call.session = session
         call.params = check_params(params, session)
         result = route.handler(call)
@@ -167,6 +170,14 @@ class Door:
             if len(body) > most:
                 raise too_large()
         return bytes(body)
+
+    def _check_second_factor(self, session: Session) -> None:
+        if not self._simulation.setting("ServiceSettings", "EnforceMultifactorAuthentication"):
+            return
+        world = self._simulation.world
+        user = world.users[session.user_id]
+        if not user.mfa_active and user.id not in world.bots:
+            raise ApiError(403, "api.context.mfa_required.app_error")
 
     def _check_csrf(self, request: web.BaseRequest, session: Session, source: str) -> None:
         if source != "cookie" or request.method == "GET":
@@ -226,6 +237,16 @@ def _refused(refusal: ApiError, request_id: str) -> Answer:
     return Answer(refusal.as_json() | {"request_id": request_id}, status=refusal.status)
 
 
+def _broken_off(answer: Answer, request_id: str) -> Answer:
+    """A list whose rows were written one by one, until something failed."""
+    if not isinstance(answer.body, list):
+        return answer
+    written = answer.body[: len(answer.body) // 2]
+    error = ApiError(500, "app.channel.get_channels.get.app_error").as_json()
+    rows = [json.dumps(row) for row in [*written, error | {"request_id": request_id}]]
+    return Answer(("[" + ",".join(rows)).encode())
+
+
 def _add_etag(request: web.BaseRequest, response: web.Response, body: bytes) -> None:
     if not request.path.startswith(CACHED_PREFIXES):
         return
@@ -255,5 +276,8 @@ def _faulty(fault: Fault) -> web.Response:
                 ("Retry-After", after),
             ]
         )
+    if fault.by == "proxy":
+        page = f"<html><body><h1>{fault.status}</h1></body></html>"
+        return web.Response(status=fault.status, text=page, content_type="text/html")
     error = ApiError(fault.status, "simulated.fault.app_error", "A fault was set up for this.")
     return web.json_response(error.as_json() | {"request_id": new_id()}, status=fault.status)

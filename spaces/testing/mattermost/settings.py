@@ -27,6 +27,7 @@ DEFAULTS: Settings = {
         "EnablePostUsernameOverride": False,
         "EnablePostIconOverride": False,
         "EnableMultifactorAuthentication": True,  # really False: tests use the codes
+        "EnforceMultifactorAuthentication": False,
         "EnableAPIPostDeletion": False,
         "EnableAPIChannelDeletion": False,
         "ExperimentalStrictCSRFEnforcement": False,

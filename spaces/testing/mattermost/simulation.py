@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,10 @@ class Simulation:
         self.response_urls: dict[str, ResponseUrl] = {}
         self.hub = Hub(self)
         self.outgoing = Outgoing(self)
+        self.chance = random.Random(0)  # the same for every run
+        self.hidden_until = 0  # posts written before are not shown, as by a licence's limit
+        self.left_out: frozenset[str] = frozenset()  # posts that lists count and do not show
+        self.no_channels_status = 200
         self._background: set[asyncio.Task[Any]] = set()
 
     def setting(self, section: str, key: str) -> Any:

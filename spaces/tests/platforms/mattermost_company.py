@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import select
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +18,7 @@ from typing import Any
 from spaces.platforms.contract import Account, Memory, Stream, effective_options
 from spaces.platforms.errors import OutcomeUnknown, Unavailable
 from spaces.platforms.mattermost import Mattermost
-from spaces.platforms.messages import Batch, File, Incoming, Kind, Outgoing, Sent
+from spaces.platforms.messages import Batch, CustomRequest, File, Incoming, Kind, Outgoing, Sent
 from spaces.testing.mattermost import SimulatedMattermost
 from spaces.testing.mattermost.state import Channel, Post, Session
 
@@ -80,6 +81,13 @@ class Company:
 
     def person(self, name: str, **options: Any) -> Mattermost:
         return self.connected({"token": self.make.token(name)}, **options)
+
+    def ask(self, name: str, method: str, path: str, body: Any = None) -> Any:
+        """What somebody does by the server's own API, which must work."""
+        request = CustomRequest(method=method, path=path, body=body)
+        response = self.person(name).custom_request(request)
+        assert response.status < 300, response.body
+        return response.body
 
     # What is on the server
 
@@ -225,6 +233,22 @@ def listening(platform: Mattermost, cursor: Any = None) -> Iterator[Ear]:
         yield Ear(platform, stream)
     finally:
         stream.close()
+
+
+@contextmanager
+def being_read(ear: Ear) -> Iterator[None]:
+    """Somebody else reads the stream meanwhile."""
+    end = threading.Event()
+
+    def read() -> None:
+        while not end.is_set():
+            ear.take(0.01)
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    yield
+    end.set()
+    reading.join()
 
 
 def wait_until(done: Callable[[], object]) -> None:

@@ -209,3 +209,19 @@ def test_no_cookie_of_the_servers_is_ever_sent_back(company):
         alice.post_message(message(company.lounge, str(number)))
 
     assert company.texts() == ["0", "1", "2"]
+
+
+def test_a_websocket_that_is_refused_for_now_is_a_finding(company):
+    company.controls.limit_rate(path="/api/v4/websocket")
+
+    assert findings(company)["websocket_blocked"].level == "warning"
+
+
+def test_a_proxy_that_knows_no_websockets_is_told_as_one(company):
+    company.controls.fail(status=400, path="/api/v4/websocket", times=9)
+
+    with pytest.raises(Unavailable) as blocked:
+        company.connected().open_stream({})
+
+    assert blocked.value.code == "websocket_blocked"
+    assert "poll" in blocked.value.next_step

@@ -9,6 +9,7 @@ import pytest
 from spaces.platforms.contract import Memory
 from spaces.platforms.errors import (
     CredentialsRefused,
+    Forbidden,
     Misconfigured,
     PlatformError,
     RateLimited,
@@ -275,6 +276,24 @@ def test_a_second_factor_that_is_neither_code_nor_secret_is_misconfigured(compan
         company.bot(ALICE | {"mfa": mfa}).connect()
 
     assert refused.value.option == "mfa"
+
+
+def test_a_second_factor_that_the_server_demands_and_the_account_lacks_is_told(company):
+    company.controls.change_settings(
+        {"ServiceSettings": {"EnforceMultifactorAuthentication": True}}
+    )
+
+    with pytest.raises(CredentialsRefused) as refused:
+        company.bot(ALICE).connect()
+
+    assert "second factor" in refused.value.next_step
+
+
+def test_a_door_keeper_in_front_of_the_server_is_no_refusal_of_the_login(company):
+    company.controls.fail(status=403, path="/api/v4/users/me")
+
+    with pytest.raises(Forbidden):
+        company.bot(ALICE).connect()
 
 
 @pytest.mark.parametrize("trouble", [{"status": 500}, {"status": 502, "place": "after"}])

@@ -19,6 +19,7 @@ from spaces.platforms.errors import (
     OutcomeUnknown,
     RateLimited,
     Rejected,
+    StillRunning,
     Unavailable,
 )
 from spaces.platforms.messages import (
@@ -36,6 +37,7 @@ from spaces.tests.platforms.mattermost_company import (
     file,
     listening,
     message,
+    wait_until,
 )
 
 POSTS = {"method": "POST", "path": "/api/v4/posts"}
@@ -169,6 +171,32 @@ def test_a_post_that_somebody_edited_meanwhile_is_found(company):
     found = bot.find_sent(outgoing)
     assert found is not None
     assert found.message_id == sent.message_id
+
+
+def test_a_post_that_hangs_over_there_is_told_apart_from_one_that_is_lost(company):
+    """Past the 30 seconds of the server's memory, a second one would be accepted."""
+    company.controls.stall(place="during", method="POST", path="/api/v4/posts")
+    bot, outgoing = company.connected(long_timeout_seconds=0.2), message(company.lounge, "once")
+    with pytest.raises(OutcomeUnknown) as silent:
+        bot.post_message(outgoing)
+    with pytest.raises(StillRunning):
+        bot.post_message(outgoing)
+
+    assert not isinstance(silent.value, StillRunning)
+    assert bot.longest_running_seconds == 20 * 0.2
+    company.controls.release()
+    wait_until(lambda: company.texts() == ["once"])
+
+
+def test_a_deletion_without_an_answer_is_not_taken_for_one_that_never_was(company):
+    bot = company.connected()
+    sent = bot.post_message(message(company.lounge))
+    company.controls.swallow_answers(method="DELETE")
+
+    with pytest.raises(OutcomeUnknown):
+        bot.delete_message(sent.channel_id, sent.message_id)
+    with pytest.raises(NotFound):
+        bot.delete_message(sent.channel_id, sent.message_id)
 
 
 def test_a_post_that_somebody_deleted_meanwhile_is_found(company):
@@ -332,6 +360,17 @@ def test_a_large_file_is_sent_as_it_is_read_and_comes_back_as_it_comes(company):
         rest = stream.read()
     assert beginning + rest == content
     assert largest_read <= 256 * 1024
+
+
+def test_a_long_name_of_a_file_keeps_its_suffix(company):
+    """In a URL each of these characters is nine."""
+    company.connected().post_message(
+        message(company.lounge, files=(file(b"content", "会" * 240 + ".txt"),))
+    )
+
+    (stored,) = company.server.world.files.values()
+    assert stored.name.startswith("会" * 100)
+    assert stored.name.endswith("会.txt")
 
 
 def test_an_empty_file_is_refused_before_anything_is_sent(company):

@@ -238,7 +238,10 @@ def of_user(call: Call) -> Any:
     if channels:
         return [views.channel(one) for one in sorted(channels, key=lambda one: one.id)]
     error = ApiError(404, "app.channel.get_channels.not_found.app_error").as_json()
-    return Answer(b"[" + json.dumps(error | {"request_id": call.request_id}).encode())
+    return Answer(
+        b"[" + json.dumps(error | {"request_id": call.request_id}).encode(),
+        status=call.simulation.no_channels_status,
+    )
 
 
 @routes.add("GET", "/channels/{channel_id}/stats")

@@ -23,7 +23,12 @@ def _post_list(
     next_id: str = "",
     prev_id: str = "",
 ) -> dict[str, Any]:
-    """`order` says what was asked for; `posts` brings the threads along, unless refused."""
+    """`order` says what was asked for; `posts` brings the threads along, unless refused. What is
+    hidden is taken out after the rows were counted, so that pages get shorter."""
+    hidden_until = call.simulation.hidden_until
+    hides = any(one.create_at < hidden_until for one in order)
+    left_out = call.simulation.left_out
+    order = [one for one in order if one.create_at >= hidden_until and one.id not in left_out]
     together = {one.id: one for one in [*order, *(more or [])]}
     if not call.flag("skipFetchThreads"):
         world = call.simulation.world
@@ -38,7 +43,7 @@ def _post_list(
         "posts": {id: views.post(call.simulation, one) for id, one in together.items()},
         "next_post_id": next_id,
         "prev_post_id": prev_id,
-        "first_inaccessible_post_time": 0,
+        "first_inaccessible_post_time": hidden_until if hides else 0,
     }
 
 
@@ -82,7 +87,7 @@ def _since(call: Call, channel: Channel, since: int) -> Any:
         one for one in call.simulation.world.posts_of.get(channel.id, []) if one.update_at > since
     ]
     if len(rows) > assumptions.SINCE_ROWS:
-        rows = sorted(rows, key=lambda one: one.id)[: assumptions.SINCE_ROWS]
+        rows = call.simulation.chance.sample(rows, assumptions.SINCE_ROWS)
     rows.sort(key=lambda one: -one.create_at)
     return _post_list(call, rows)
 
