@@ -223,12 +223,11 @@ class Supervisor:
 
     def _hand_over(self, surplus: int) -> None:
         """Give what is above our share to a process that joined; only a few each tick."""
-        held = list(self._held.values())
-        # One that was switched off a moment ago is a surplus too, and goes by the next renewal.
-        still = wanted().filter(pk__in=[one.id for one in held]).values_list("pk", flat=True)
-        some = set(still[: min(surplus, OPENERS)])
-        for one in (one for one in held if one.id in some):
-            self._let_go(one, State.STARTING, "Handed over to another process.")
+        held = dict(self._held)
+        still = wanted().filter(pk__in=held).values_list("pk", flat=True)
+        surplus -= len(held) - len(still)  # those that were switched off go by the next renewal
+        for pk in still[: max(0, min(surplus, OPENERS))]:
+            self._let_go(held[pk], State.STARTING, "Handed over to another process.")
 
     def _take(self, connection: Connection) -> None:
         bot = connection.bot

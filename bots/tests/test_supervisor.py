@@ -45,8 +45,8 @@ def supervise() -> Iterator[Callable[..., Supervisor]]:
     """Starts supervisors that are quick, and stops them at the end."""
     running: list[Supervisor] = []
 
-    def run(limit: int = 100) -> Supervisor:
-        running.append(Supervisor(limit, tick_seconds=TICK_SECONDS, lease=LEASE))
+    def run(limit: int = 100, lease: timedelta = LEASE) -> Supervisor:
+        running.append(Supervisor(limit, tick_seconds=TICK_SECONDS, lease=lease))
         running[-1].start()
         return running[-1]
 
@@ -160,7 +160,7 @@ def test_what_arrives_during_the_catch_up_is_stored_after_it(supervise, shaky):
     witness, bot = make_bot("witness", space=shaky), make_bot(space=shaky)
     say(bot)
     join(witness, Channel.objects.get(space=shaky, name="lobby"))
-    supervise()
+    supervise(lease=FAR)  # a witness that lost its lease would be held up in place of the bot
     for one in (witness, bot):
         until_shown(one, State.LIVE)
     lifecycle.stop(bot)
@@ -212,6 +212,19 @@ def test_stopped_it_hears_nothing_until_it_is_started_again(supervise):
     lifecycle.start(bot)
     until_shown(bot, State.LIVE)
     assert heard(bot) == [("anybody there?", True)]
+
+
+def test_stopping_some_leaves_the_others_where_they_are(supervise):
+    bots = [make_bot(f"bot-{n}") for n in range(10)]
+    supervise(lease=FAR)
+    for bot in bots:
+        until_shown(bot, State.LIVE)
+
+    for bot in bots[1:]:
+        lifecycle.stop(bot)
+        until(lambda bot=bot: connection_of(bot).lease_until is None)
+
+    assert connection_of(bots[0]).fence == 1  # nobody took it up anew
 
 
 def test_changed_settings_make_it_connect_anew(supervise, shaky):
