@@ -13,7 +13,7 @@ import logging
 import socket
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from django.db import Error as DatabaseError
@@ -66,8 +66,7 @@ class LocalStream:
         self._hub.ping(self)
 
     def close(self) -> None:
-        self._hub.forget(self)
-        self.end()
+        self.break_off()
         self._near.close()
         self._far.close()
 
@@ -81,6 +80,10 @@ class LocalStream:
             self._frames.append(frame)
             if len(self._frames) <= MOST_FRAMES:
                 return
+        self.break_off()
+
+    def break_off(self) -> None:
+        """Push no more, and let the reader know."""
         self._hub.forget(self)
         self.end()
 
@@ -104,9 +107,16 @@ class Hub:
         self._pinged: set[LocalStream] = set()
         self._positions: dict[int, int] = {}  # space → the newest event its streams were given
 
-    def open(self, *, space_id: int, account_id: int, seq: int) -> LocalStream:
+    def open(
+        self,
+        *,
+        space_id: int,
+        account_id: int,
+        seq: int,
+        make: Callable[[Hub, int, int], LocalStream] = LocalStream,
+    ) -> LocalStream:
         """A stream of what happens after event `seq` at the latest."""
-        stream = LocalStream(self, space_id, account_id)
+        stream = make(self, space_id, account_id)
         with self._lock:
             # Where the space has listeners already, the hub has given them all up to here, and
             # the new one will find that much by catching up.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -32,6 +32,17 @@ def frame(account_id: int, event: bytes) -> bytes:
     return b'{"me":"%d","event":%s}' % (account_id, event)
 
 
+def moving_nothing(frame: bytes) -> bytes:
+    """The same, told out of its turn: reading does not go on after it."""
+    return b'{"moves_nothing":true,%s' % frame[1:]
+
+
+def place(frame: bytes) -> tuple[str, int] | None:
+    """The room and the number of the event in a frame, if there is one."""
+    event = json.loads(frame).get("event")
+    return (event["room"], event["seq"]) if event else None
+
+
 def decode(data: bytes) -> list[Incoming]:
     """As `Platform.decode`."""
     content = json.loads(data)
@@ -41,9 +52,10 @@ def decode(data: bytes) -> list[Incoming]:
     if not isinstance(event, dict) or event.get("kind") not in KINDS:
         return []
     try:
-        return [incoming(event, me=content["me"])]
+        told = incoming(event, me=content["me"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"a frame with a broken event: {error!r}") from error
+    return [replace(told, cursor={}) if "moves_nothing" in content else told]
 
 
 def incoming(event: dict[str, Any], *, me: str) -> Incoming:

@@ -4,7 +4,7 @@ It makes botadmin useful on the first day, and is the platform that tests trust.
 the clock of its space first (see `spaces.models.local.LocalClock`), so the writes of a space happen
 one after another, and tell of themselves in an event log that catching up and streams read. The
 parts are in `_local_accounts`, `_local_rooms`, `_local_messages`, `_local_requests`, `_local_log`,
-`_local_hub` and `_local_wire`.
+`_local_hub` and `_local_wire`; `_local_faults` has the trouble that bots may be given on purpose.
 
 Who may do what:
 
@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import datetime
-from functools import wraps
+from functools import partial, wraps
 from io import BytesIO
 from typing import Any, BinaryIO, Concatenate, ParamSpec, TypeVar
 
@@ -39,6 +39,7 @@ from spaces.models.local import (
     LocalRoom,
 )
 from spaces.platforms import _local_accounts as accounts
+from spaces.platforms import _local_faults as faults
 from spaces.platforms import _local_log as log
 from spaces.platforms import _local_messages as messages
 from spaces.platforms import _local_requests as requests
@@ -96,7 +97,7 @@ def operation(call: Callable[Concatenate[Loc, P], R]) -> Callable[Concatenate[Lo
         trace.record(request={"operation": call.__name__, **_plain({"args": args, **kwargs})})
         try:
             with log.database_errors():
-                result = call(self, *args, **kwargs)
+                result = self._faults.call(call.__name__, partial(call, self, *args, **kwargs))
         except PlatformError as error:
             trace.record(response={"error": error.code, "detail": error.detail})
             raise
@@ -129,8 +130,16 @@ class Local(Platform):
             default=False,
             help="Refuse bots that want to switch their read receipts off.",
         ),
+        *faults.OPTIONS,
     )
     limits = Limits(text=4_000, files=10, file_bytes=10 * 1024 * 1024, people_per_request=100)
+
+    def __init__(self, account: Account):
+        super().__init__(account)
+        self._faults = faults.of(account)
+
+    def seconds_for(self, operation: str, *args: Any) -> float:
+        return super().seconds_for(operation, *args) + self._faults.stall_seconds
 
     # Identity -----------------------------------------------------------------------------------
 
@@ -454,12 +463,14 @@ class Local(Platform):
 
     @operation
     def catch_up(self, cursor: Cursor) -> Iterator[Batch]:
-        return log.batches(self._me(), int(cursor.get("seq", 0)))
+        return self._faults.batches(log.batches(self._me(), int(cursor.get("seq", 0))))
 
     @operation
     def open_stream(self, cursor: Cursor) -> Stream:
         me = self._me()
-        return hub.open(space_id=me.clock_id, account_id=me.pk, seq=me.clock.seq)
+        return hub.open(
+            space_id=me.clock_id, account_id=me.pk, seq=me.clock.seq, make=self._faults.stream
+        )
 
     def decode(self, frame: bytes) -> list[Incoming]:
         return wire.decode(frame)
@@ -567,8 +578,13 @@ class Local(Platform):
 class LocalPerson(Local):
     """Somebody at a keyboard, doing through the same operations what bots do.
 
-    Not registered: no operator can configure one, and nobody logs in as one.
+    Not registered: no operator can configure one, and nobody logs in as one. The faults of a space
+    are for its bots.
     """
+
+    def __init__(self, account: Account):
+        super().__init__(account)
+        self._faults = faults.NO_FAULTS
 
     def _accepts(self, me: LocalAccount) -> bool:
         return not me.is_bot
