@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, TypeVar
 
 from spaces.platforms import _mattermost_wire as wire
@@ -53,7 +54,7 @@ class Reader:
     """Reads as one bot; `patience_seconds` is how long it waits for rate limits, all in all, or
     until `wait_anew` is called.
 
-    `team_ids`: channels of other teams are passed over; `None`: there are none to pass over.
+    `team_ids`: asked once for the teams whose channels are read; `None`: all are.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Reader:
         team_ids: Callable[[], Collection[str]] | None = None,
     ):
         self._api = api
-        self._team_ids = team_ids
+        self._team_ids = cache(team_ids) if team_ids else None
         self.own_id = own_id
         self._patience = self._patience_left = patience_seconds
         self._people: dict[str, PersonInfo] = {}

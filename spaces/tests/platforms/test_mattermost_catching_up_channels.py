@@ -340,3 +340,15 @@ def test_a_page_that_is_short_is_not_taken_for_the_last(company):
 
     kept = [post.message for post in posts if post.id not in hidden]
     assert [text for text in read if text.isdecimal()] == kept[::-1]
+
+
+def test_the_teams_are_asked_for_once_however_many_channels_there_are(company, caplog):
+    for number in range(20):
+        company.make.channel("acme", f"room-{number}", "alice", BOT)
+    bot = company.connected(teams="acme", debug_log=True)
+    start = bot.start_cursor()
+    caplog.clear()
+
+    caught_up(bot, start)
+
+    assert len(asked(caplog, "/users/me/teams")) == 1
