@@ -47,7 +47,7 @@ def data_directory(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.security)
 def debug_in_the_open(**_: Any) -> list[CheckMessage]:
-    if not settings.DEBUG or _is_loopback(settings.BOTADMIN_BIND):
+    if not settings.DEBUG or is_loopback(settings.BOTADMIN_BIND):
         return []
     return [
         Error(
@@ -99,7 +99,8 @@ def broker_of_one_process(**_: Any) -> list[CheckMessage]:
     ]
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can mean itself by it."""
     if host == "localhost":
         return True
     try:

@@ -194,6 +194,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "bots.tasks.sweep", "schedule": 1.0, "options": {"expires": 5}},
     "poll": {"task": "bots.tasks.poll_due", "schedule": 1.0, "options": {"expires": 5}},
     "tidy": {"task": "bots.tasks.tidy", "schedule": 60.0, "options": {"expires": 60}},
+    "prune": {"task": "bots.tasks.prune", "schedule": 60.0, "options": {"expires": 60}},
 }
 
 # Applications

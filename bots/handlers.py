@@ -197,7 +197,10 @@ class Call:
             scope=idempotency.scope_of_run(self._run), key=str(self._sends), fingerprint=""
         )
         job_id, _ = idempotency.perform(once, lambda: submit(request).pk)
-        return Job.objects.get(pk=job_id)
+        job = Job.objects.filter(pk=job_id).first()
+        if job is None:
+            raise Missing(f"Job {job_id}, which an earlier try sent, is not kept any more.")
+        return job
 
     def _submit(self, request: jobs.Request) -> Job:
         return jobs.submit(self.bot, request, requested_by=f"handler {self._run.handler}")
@@ -342,4 +345,4 @@ def _write(claim: Claim, run: HandlerRun, state: WorkState, **changes: Any) -> N
         claim.confirm()
         HandlerRun.objects.filter(pk=run.pk).update(state=state, finished_at=finished_at, **changes)
         if state == WorkState.SUCCEEDED:
-            idempotency.forget_run(run)  # only a run that failed can be run again
+            idempotency.forget_runs([run.pk])  # only a run that failed can be run again

@@ -40,22 +40,24 @@ class Report:
 
 def report() -> Report:
     try:
-        overdue, workers = _overdue_seconds(), _workers()
+        overdue, alive = overdue_seconds(), workers()
     except (DatabaseError, InterfaceError):
-        return Report(database=False, broker=_broker_answers(), overdue_seconds=None, workers=None)
-    return Report(database=True, broker=_broker_answers(), overdue_seconds=overdue, workers=workers)
+        return Report(database=False, broker=broker_answers(), overdue_seconds=None, workers=None)
+    return Report(database=True, broker=broker_answers(), overdue_seconds=overdue, workers=alive)
 
 
-def _overdue_seconds() -> float:
+def overdue_seconds() -> float:
+    """How long the oldest due job has been waiting for a worker."""
     due = lanes.due_lanes().filter(kind=LaneKind.JOBS).aggregate(at=Min("due_at"))["at"]
     return max(0.0, (timezone.now() - due).total_seconds()) if due else 0.0
 
 
-def _workers() -> int:
+def workers() -> int:
+    """How many processes ran a task a moment ago."""
     return Process.objects.filter(worked_at__gt=Now() - processes.ALIVE).count()
 
 
-def _broker_answers() -> bool:
+def broker_answers() -> bool:
     try:
         with current_app.connection_for_write(connect_timeout=BROKER_SECONDS) as broker:
             broker.ensure_connection(max_retries=1, timeout=BROKER_SECONDS)

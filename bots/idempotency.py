@@ -1,14 +1,14 @@
 """The same request twice is one request: the first answer is kept for a day and given again.
 
-What a handler run sends is kept until the run succeeded: one that failed may be run again at any
-time.
+What a handler run sends is kept until the run succeeded or is removed: one that failed may be run
+again at any time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -21,6 +21,7 @@ from bots.models import HandlerRun, IdempotencyKey
 from bots.refusals import KeyReused
 
 KEPT = timedelta(hours=24)
+BATCH = 1_000  # forgotten at once
 OF_RUNS = "handler run "  # how the scopes of handler runs begin
 
 
@@ -67,15 +68,22 @@ def perform(once: Once | None, make: Callable[[], Any]) -> tuple[Any, bool]:
 
 def tidy() -> int:
     """Forget keys that are older than a day; returns how many."""
-    return _outdated().delete()[0]
+    forgotten = 0
+    while keys := list(_outdated().order_by("created_at").values_list("pk", flat=True)[:BATCH]):
+        forgotten += IdempotencyKey.objects.filter(pk__in=keys).delete()[0]
+    return forgotten
 
 
 def scope_of_run(run: HandlerRun) -> str:
-    return f"{OF_RUNS}{run.pk}"
+    return _scope(run.pk)
 
 
-def forget_run(run: HandlerRun) -> None:
-    IdempotencyKey.objects.filter(scope=scope_of_run(run)).delete()
+def forget_runs(run_ids: Iterable[int]) -> None:
+    IdempotencyKey.objects.filter(scope__in=[_scope(run_id) for run_id in run_ids]).delete()
+
+
+def _scope(run_id: int) -> str:
+    return f"{OF_RUNS}{run_id}"
 
 
 def _outdated() -> QuerySet[IdempotencyKey]:

@@ -15,12 +15,22 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.utils import timezone
 
-from bots import clients, files, jobs, lanes, memory, secrets, syncing
+from bots import clients, files, idempotency, jobs, lanes, memory, secrets, syncing
 from bots.connections import states
-from bots.models import Bot, Connection, Credential, Job, JobKind, StoredFile, WorkState
+from bots.models import (
+    Bot,
+    Connection,
+    Credential,
+    HandlerRun,
+    Job,
+    JobKind,
+    StoredFile,
+    WorkState,
+)
 from bots.refusals import Invalid, Refused
 from bots.scrub import scrub
 from spaces.models import Space
+from spaces.models.space import KEPT
 from spaces.platforms import registry
 from spaces.platforms.contract import Ability
 from spaces.platforms.errors import CredentialsRefused, Misconfigured, PlatformError
@@ -78,6 +88,8 @@ def delete(bot: Bot) -> None:
     """Remove a bot with all it saw and said, and the files that it was to send."""
     stored = list(StoredFile.objects.filter(bot=bot))
     with transaction.atomic():
+        unsettled = HandlerRun.objects.filter(bot=bot).exclude(state=WorkState.SUCCEEDED)
+        idempotency.forget_runs(unsettled.values_list("pk", flat=True))
         bot.delete()
         transaction.on_commit(lambda: files.discard(stored), robust=True)
 
@@ -179,9 +191,12 @@ def check(bot: Bot) -> Checked:
 
 
 def space_changed(space: Space, *, fields: Collection[str]) -> None:
-    """Store these fields of a space, validated already; its bots start anew with them."""
+    """Store these fields of a space, validated already; its bots start anew with them, unless all
+    that was changed is how long things are kept."""
     with transaction.atomic():
         space.save(update_fields=fields)
+        if set(fields) <= set(KEPT):
+            return
         bots = list(space.bots.all())
         for bot in bots:
             _start_anew(bot)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from celery import shared_task
 from django.utils import timezone
 
-from bots import clients, files, idempotency, jobs, lanes, processes, syncing
+from bots import clients, files, idempotency, jobs, lanes, processes, retention, syncing
 from bots.connections import poller
 from spaces.platforms import local
 
@@ -54,3 +54,8 @@ def tidy() -> None:
     processes.tidy()
     files.prune()
     local.prune_events(timezone.now() - LOCAL_LOG_KEPT)
+
+
+@shared_task
+def prune() -> None:
+    retention.prune()

@@ -16,8 +16,18 @@ from bots.admin.base import OperatorAdmin, actor_of
 from bots.admin.options import PREFIX, OptionsForm, option_fields, shown
 from bots.refusals import Refused
 from spaces.models import Space
+from spaces.models.space import KEPT
 from spaces.platforms import registry
 from spaces.platforms.contract import Platform, declared_options
+
+KEPT_FIELDSET = (
+    "Retention",
+    {
+        "fields": KEPT,
+        "description": "What is older is removed, little by little. What still waits, or is "
+        "uncertain, stays however old it is.",
+    },
+)
 
 
 class SpaceForm(OptionsForm):
@@ -25,11 +35,20 @@ class SpaceForm(OptionsForm):
 
     class Meta:
         model = Space
-        fields = ("name", "slug")
+        fields = ("name", "slug", *KEPT)
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.instance.platform = self.platform.name
+        for name in KEPT:
+            self.fields[name].required = False
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        for name in KEPT:
+            if cleaned.get(name) is None and name not in self.errors:  # left empty: as it was
+                cleaned[name] = self.get_initial_for_field(self.fields[name], name)
+        return cleaned
 
 
 def form_for(platform: type[Platform]) -> type[SpaceForm]:
@@ -108,7 +127,7 @@ class SpaceAdmin(OperatorAdmin):
         if platform is None or platform.needs_url:
             fields.append("url")
         if platform is None or self._only_viewed(request, obj):
-            return [(None, {"fields": [*fields, "options_shown"]})]
+            return [(None, {"fields": [*fields, "options_shown"]}), KEPT_FIELDSET]
         options = [PREFIX + name for name in declared_options(platform, "space")]
         return [
             (None, {"fields": fields}),
@@ -119,6 +138,7 @@ class SpaceAdmin(OperatorAdmin):
                     "description": "A field left empty follows the default, shown in grey.",
                 },
             ),
+            KEPT_FIELDSET,
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Space | None = None) -> Any:

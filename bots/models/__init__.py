@@ -11,6 +11,7 @@ from bots.models.lane import Lane, LaneKind, Priority, Work, WorkState
 from bots.models.memory import BotMemory
 from bots.models.message import Direction, Message
 from bots.models.process import Process
+from bots.models.pruning import Pruning
 from bots.models.stored_file import StoredFile
 from bots.models.token import ApiToken, Scope
 
@@ -33,6 +34,7 @@ __all__ = [
     "Permission",
     "Priority",
     "Process",
+    "Pruning",
     "Receive",
     "Scope",
     "State",

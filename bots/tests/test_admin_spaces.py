@@ -65,6 +65,19 @@ def test_saving_a_space_untouched_changes_none_of_its_options():
     assert space.options == {"poll_seconds": 7, "read_receipts_locked": False}
 
 
+def test_how_long_things_are_kept_is_part_of_the_page():
+    bot = make_bot()
+    root = cast.root()
+    form = root.get(page_of(bot.space)).context["adminform"].form
+    shown = {f.name: f.value() for f in form if f.value() is not None}
+
+    root.post(page_of(bot.space), shown | {"keep_jobs_days": "7", "keep_events_days": ""})
+
+    space = Space.objects.get()
+    assert (space.keep_jobs_days, space.keep_events_days) == (7, 90)
+    assert Bot.objects.get().generation == bot.generation
+
+
 def test_the_bots_of_a_changed_space_start_anew():
     bot = make_bot()
 

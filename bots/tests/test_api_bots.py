@@ -252,6 +252,9 @@ def test_a_space_is_added_changed_and_removed(alice):
         ({"url": "gopher://x"}, "url"),
         ({"options": {"x": 1}}, "options"),
         ({"name": 3}, "name"),
+        ({"keep_events_days": -1}, "keep_events_days"),
+        ({"keep_jobs_days": "90"}, "keep_jobs_days"),
+        ({"keep_messages_days": 10**9}, "keep_messages_days"),
     ],
 )
 def test_a_bad_space_is_a_400_that_names_the_field(alice, changes, field):
@@ -281,6 +284,15 @@ def test_a_changed_space_lets_its_bots_connect_anew(bot, alice):
 
     bot.refresh_from_db()
     assert bot.generation == before + 1
+
+
+def test_how_long_things_are_kept_is_changed_without_connecting_anew(bot, alice):
+    changed = alice.patch(f"{SPACES}acme/", {"keep_events_days": 7}, format="json").json()
+
+    assert (changed["keep_events_days"], changed["keep_messages_days"]) == (7, 0)
+    generation = bot.generation
+    bot.refresh_from_db()
+    assert bot.generation == generation
 
 
 @pytest.mark.parametrize("rows", [1, 50])

@@ -30,6 +30,16 @@ class Flag(serializers.BooleanField):
         return data
 
 
+class Count(serializers.IntegerField):
+    def __init__(self, **kwargs: Any):
+        super().__init__(**{"min_value": 0} | kwargs)
+
+    def to_internal_value(self, data: Any) -> int:
+        if not isinstance(data, int) or isinstance(data, bool):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class Choice(serializers.ChoiceField):
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, str):

@@ -8,8 +8,9 @@ from django.core.exceptions import ValidationError as DjangoValidationError
 from rest_framework import serializers
 from rest_framework.fields import get_error_detail
 
-from spaces.api.fields import Choice, Flag, Moment, Options, PersonName, Text
+from spaces.api.fields import Choice, Count, Flag, Moment, Options, PersonName, Text
 from spaces.models import Channel, Participant, Person, Space
+from spaces.models.space import KEPT, MOST_DAYS
 from spaces.platforms.contract import COMMON_OPTIONS, Ability
 from spaces.platforms.messages import ChannelKind, Role
 
@@ -83,10 +84,24 @@ class SpaceSerializer(serializers.ModelSerializer):
     platform = Text(max_length=50)
     url = Text(max_length=500, required=False, allow_blank=True)
     options = Options(required=False)
+    keep_events_days = Count(
+        max_value=MOST_DAYS, required=False, help_text="0 keeps events for ever."
+    )
+    keep_attempts_days = Count(
+        max_value=MOST_DAYS,
+        required=False,
+        help_text="Of tries at jobs and handler runs; 0 keeps them for ever.",
+    )
+    keep_jobs_days = Count(
+        max_value=MOST_DAYS, required=False, help_text="0 keeps jobs that have ended for ever."
+    )
+    keep_messages_days = Count(
+        max_value=MOST_DAYS, required=False, help_text="0 keeps messages for ever."
+    )
 
     class Meta:
         model = Space
-        fields = ["slug", "name", "platform", "url", "options"]
+        fields = ["slug", "name", "platform", "url", "options", *KEPT]
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Let the model judge the space as it will be. Its slug and platform stay."""

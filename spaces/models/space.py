@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator
 from django.db import models
 
 from spaces.platforms import registry
 from spaces.platforms.contract import clean_options
 from spaces.platforms.errors import Misconfigured
+
+MOST_DAYS = 36_500
+# How long what its bots heard and did is kept. Nothing of a connection depends on these.
+KEPT = ("keep_events_days", "keep_attempts_days", "keep_jobs_days", "keep_messages_days")
+
+
+def _days(default: int, help_text: str) -> models.PositiveIntegerField[Any, Any]:
+    return models.PositiveIntegerField(
+        default=default,
+        validators=[MaxValueValidator(MOST_DAYS)],
+        help_text=f"{help_text} In days; 0 keeps them for ever.",
+    )
 
 
 class Space(models.Model):
@@ -25,6 +40,11 @@ class Space(models.Model):
     )
     options = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    keep_events_days = _days(90, "What the platform told and what became of jobs.")
+    keep_attempts_days = _days(30, "Tries at jobs with requests and responses; handler runs.")
+    keep_jobs_days = _days(90, "Jobs that have ended.")
+    keep_messages_days = _days(0, "Messages as the pages of channels show them.")
 
     class Meta:
         ordering = ["name"]
