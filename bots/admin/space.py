@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from django import forms
 from django.contrib import admin, messages
 from django.db import models
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.decorators import display
+from unfold.widgets import UnfoldAdminURLInputWidget
 
 from bots import lifecycle
 from bots.admin import looks, platforms
@@ -64,7 +66,10 @@ def form_for(platform: type[Platform]) -> type[SpaceForm]:
 class SpaceAdmin(OperatorAdmin):
     list_display = ("name", "slug", "platform_shown", "url", "bots_shown")
     search_fields = ("name", "slug", "url")
-    formfield_overrides = {models.URLField: {"assume_scheme": "https"}}
+    # The form's own field for URLs would guess a scheme that is missing.
+    formfield_overrides = {
+        models.URLField: {"form_class": forms.CharField, "widget": UnfoldAdminURLInputWidget}
+    }
     empty_hint = (
         "A space is one installation of a chat platform. Add the first one, then add a bot to it."
     )

@@ -47,6 +47,16 @@ def test_a_space_is_added_with_the_options_of_its_platform():
     assert space.options == {"poll_seconds": 2.5, "read_receipts_locked": True}
 
 
+@pytest.mark.parametrize("url", ["127.0.0.1:8065", "http://bot:secret@127.0.0.1", "http://x:99999"])
+def test_an_address_that_cannot_be_one_is_an_error_of_the_form(url):
+    entered = FORM | {"url": url}
+
+    answer = cast.root().post(reverse(ADD, query={"platform": "mattermost"}), entered)
+
+    assert answer.context["adminform"].form.errors["url"]
+    assert not Space.objects.exists()
+
+
 def test_a_platform_without_a_server_asks_for_no_address():
     form = cast.root().get(reverse(ADD, query={"platform": "local"})).context["adminform"].form
 

@@ -250,6 +250,12 @@ def test_a_space_is_added_changed_and_removed(alice):
         ({"slug": "acme"}, "slug"),
         ({"platform": "icq"}, "platform"),
         ({"url": "gopher://x"}, "url"),
+        ({"url": "ftp://127.0.0.1"}, "url"),
+        ({"url": "127.0.0.1:8065"}, "url"),
+        ({"url": "http://127.0.0.1:99999"}, "url"),
+        ({"url": "http://bot:secret@127.0.0.1"}, "url"),
+        ({"url": "http://127.0.0.1/?team=acme"}, "url"),
+        ({"url": "http://127.0.0.1/#top"}, "url"),
         ({"options": {"x": 1}}, "options"),
         ({"name": 3}, "name"),
         ({"keep_events_days": -1}, "keep_events_days"),
@@ -264,6 +270,7 @@ def test_a_bad_space_is_a_400_that_names_the_field(alice, changes, field):
 
     assert refused.status_code == 400
     assert field in refused.json()["errors"]
+    assert "secret" not in refused.text
 
 
 def test_slug_and_platform_of_a_space_stay(alice):

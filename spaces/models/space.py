@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator
@@ -60,9 +61,29 @@ class Space(models.Model):
             raise ValidationError({"platform": error.detail}) from error
         if platform.needs_url and not self.url:
             raise ValidationError({"url": f"{platform.label} needs the address of its server."})
+        if wrong := _wrong_with(self.url):
+            raise ValidationError({"url": wrong})
         if not isinstance(self.options, dict):
             raise ValidationError({"options": "Options are a JSON object."})
         try:
             self.options = clean_options(platform, "space", self.options)
         except Misconfigured as error:
             raise ValidationError({"options": error.detail}) from error
+
+
+def _wrong_with(url: str) -> str:
+    """What keeps this from being the address of a server; empty when nothing does."""
+    try:
+        parts = urlsplit(url)
+        is_whole = bool(parts.hostname) and parts.port != 0  # reading the port checks it
+    except ValueError as error:
+        return f"This is no address: {error}."
+    if not url:
+        return ""
+    if parts.scheme not in ("http", "https") or not is_whole:
+        return "The address of a server starts with http:// or https:// and its name."
+    if parts.username or parts.password:
+        return "Names and passwords do not belong here, where they are shown: see the credentials."
+    if parts.query or parts.fragment:
+        return "The address ends with the path of the server, without ? and #."
+    return ""

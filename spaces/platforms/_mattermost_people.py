@@ -52,7 +52,9 @@ def one(api: Api, ref: PersonRef) -> PersonInfo:
     """Raises `NotFound`."""
     (found,) = find(api, [ref])
     if found is None:
-        raise NotFound(_nobody(ref), code=NOT_FOUND)
+        raise NotFound(
+            _nobody(ref), code=NOT_FOUND, next_step="Correct the username, address or id."
+        )
     return wire.person(found)
 
 

@@ -148,8 +148,7 @@ class Http:
         self.long_seconds = float(options["long_timeout_seconds"])
         self.asset_seconds = float(options["asset_timeout_seconds"])
         self._secrets = trace.forms(account.credentials.values()) if options["debug_log"] else None
-        self._proxies = proxies(options)
-        self._session = open_session(self._sign, tls_context(options))
+        self._session = open_session(tls_context(options), proxies(base, options))
         self._used_at = 0.0  # time.monotonic()
         self.clock_skew_seconds = 0.0  # how far the server's clock is ahead of ours
 
@@ -250,18 +249,23 @@ class Http:
         self._announce(call, query, "[a stream]" if is_stream else body)
         seconds = call.timeout_seconds
         with self._in_our_words(call):
-            response = self._session.request(
-                call.method,
-                self._base + call.path,
+            # Not by `session.request`, which merges settings and cookies that we have none of: a
+            # tenth of what a request costs.
+            request = requests.PreparedRequest()
+            request.prepare(
+                method=call.method,
+                url=self._base + call.path,
                 params=query,
                 json=None if is_stream else body,
                 data=Upload(body, seconds) if is_stream else None,
-                headers=dict(headers or {}),
+                headers={**self._session.headers, **(headers or {})},
+                auth=self._sign,
+            )
+            response = self._session.send(
+                request,
                 # What is left after connecting and sending is for all of the answer.
-                timeout=Timeout(  # type: ignore[arg-type]  # the stubs lack it
-                    total=seconds, connect=min(seconds, self.default_seconds)
-                ),
-                proxies=dict(self._proxies),
+                timeout=Timeout(total=seconds, connect=min(seconds, self.default_seconds)),
+                proxies=self._session.proxies,
                 allow_redirects=False,
                 stream=True,
             )
@@ -281,7 +285,6 @@ class Http:
             raise Misconfigured(f"{self._host} cannot be asked like this.") from None
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        # As the session's `auth`, it also keeps requests from looking into ~/.netrc.
         if authorization := self._authorize():
             if not (authorization.isascii() and authorization.isprintable()):
                 raise Misconfigured("A credential holds characters that no header may hold.")
@@ -445,6 +448,12 @@ def _misconfigured(cause: BaseException, host: str) -> Misconfigured | None:
             return Misconfigured(
                 f"{host} does not accept the client certificate, or the lack of one.",
                 option="client_certificate",
+            )
+        case ssl.SSLError() if cause.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"):
+            return Misconfigured(
+                f"{host} answers, but does not speak TLS.",
+                option="url",
+                next_step="Write http:// in place of https://, or correct the port.",
             )
         case requests.exceptions.InvalidProxyURL():
             return Misconfigured("The URL of the proxy cannot be used.", option="proxy")

@@ -327,8 +327,14 @@ class Mattermost(Platform):
 
     def _post_ephemeral(self, body: Fields, only_for: PersonRef) -> Sent:
         user_id = self.find_person(only_for).id
-        with self._explained(body["channel_id"]):
+        try:
             return _sent(self._api.post("/posts/ephemeral", {"user_id": user_id, "post": body}))
+        except Forbidden as error:
+            raise Forbidden(
+                error.detail,
+                next_step="As a server comes, only system administrators may do this: an "
+                "administrator gives the bot a role with create_post_ephemeral.",
+            ) from error
 
     def _root_of(self, message_id: str) -> str:
         try:

@@ -306,21 +306,28 @@ class Controls:
         }
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
-        """`/_control/` over HTTP."""
+        """`/_control/` over HTTP: POST does it, GET tells what there is."""
         name = request.path.removeprefix(CONTROL_PATH).strip("/")
+        told = {
+            name: {"arguments": str(inspect.signature(one)), "effect": inspect.getdoc(one)}
+            for name, one in self._names().items()
+        }
         if not name:
-            listed = {
-                name: {"arguments": str(inspect.signature(one)), "effect": inspect.getdoc(one)}
-                for name, one in self._names().items()
-            }
-            return web.json_response(listed)
-        if name not in self._names():
+            return web.json_response(told)
+        if name not in told:
             return web.json_response({"error": f"there is no control {name!r}"}, status=404)
+        if request.method != "POST":
+            return web.json_response(told[name])
         try:
             arguments = json.loads(await request.read() or b"{}")
+            inspect.signature(self._names()[name]).bind(**arguments)
+        except (ValueError, TypeError) as error:
+            return web.json_response({"error": str(error), **told[name]}, status=400)
+        try:
             result = self._names()[name](**arguments)
         except (ValueError, TypeError, KeyError) as error:
-            return web.json_response({"error": str(error)}, status=400)
+            text = f"there is no {error}" if isinstance(error, KeyError) else str(error)
+            return web.json_response({"error": text}, status=400)
         if inspect.isawaitable(result):
             result = await result
         return web.json_response({"result": result})

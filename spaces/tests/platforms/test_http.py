@@ -408,19 +408,22 @@ def test_nothing_arrives_when_the_tls_handshake_hangs(connect):
         connect(f"https://127.0.0.1:{port}", timeout_seconds=SHORT).post("/")
 
 
-@pytest.mark.parametrize(
-    "act",
-    [
-        reset_before_reading,
-        then_close(lambda exchange: exchange.send(b"220 mail.example ESMTP\r\n")),
-    ],
-    ids=["reset", "no tls"],
-)
-def test_nothing_arrives_when_the_tls_handshake_breaks(server, connect, act):
-    server.will(act)
+def test_nothing_arrives_when_the_tls_handshake_breaks(server, connect):
+    server.will(reset_before_reading)
 
     with pytest.raises(Unavailable):
         connect(server.url.replace("http:", "https:")).post("/")
+
+
+@pytest.mark.parametrize("banner", [b"HTTP/1.0 400 Bad Request\r\n\r\n", b"220 mail ESMTP\r\n"])
+def test_a_server_without_tls_is_misconfigured(server, connect, banner):
+    server.will(then_close(lambda exchange: exchange.send(banner)))
+
+    with pytest.raises(Misconfigured, match="TLS") as refused:
+        connect(server.url.replace("http:", "https:")).post("/")
+
+    assert refused.value.option == "url"
+    assert "http://" in refused.value.next_step
 
 
 @pytest.mark.parametrize(
