@@ -36,6 +36,7 @@ NEEDED = {
 EXTRA = {
     "create_post_ephemeral": "send messages that only one person sees",
     "manage_channel_roles": "make channel admins",
+    "manage_team": "restore archived channels",
     "edit_others_posts": "edit messages of others",
 }
 
@@ -45,7 +46,8 @@ def permissions(api: Api, me: Fields) -> tuple[str, ...] | None:
     `None` where the server does not tell."""
     names = set(str(me.get("roles") or "").split())
     try:
-        for member in api.get("/users/me/teams/members") or []:
+        # In no team yet, it is told what it may do once it is in one.
+        for member in api.get("/users/me/teams/members") or [{}]:
             names |= set(str(member.get("roles") or "").split()) or {"team_user"}
         roles = api.look_up("/roles/names", sorted(names | {"channel_user"}))
     except (Forbidden, NotFound, Rejected):

@@ -46,7 +46,7 @@ def test_what_only_administrators_may_is_told_without_a_warning(company):
     bot = company.bot()
     extra = [f for f in bot.check(bot.connect()) if f.code == "permission_extra"]
 
-    assert len(extra) == 3
+    assert len(extra) == 4
     assert all("may not" not in finding.text for finding in extra)
 
 
@@ -57,6 +57,7 @@ def test_a_bot_in_no_team_is_told_who_adds_it(company):
 
     assert told["no_team"].level == "error"
     assert "team administrator" in told["no_team"].remedy
+    assert "permission_missing" not in told
 
 
 def test_a_team_that_the_bot_is_not_in_is_named(company):
