@@ -4,12 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+SECONDS := 900
 CLIENTS := .venv-clients
 CLIENTS_READY := $(CLIENTS)/.installed
 JAVASCRIPT := spaces/tests/clients/javascript
 JAVASCRIPT_READY := $(JAVASCRIPT)/node_modules/.installed
 
-.PHONY: help run test lint types check bench test-services test-browser test-clients ci clean
+.PHONY: help run test lint types check bench test-services soak test-browser test-clients ci clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -36,8 +37,13 @@ check: $(READY) ## what Django and botadmin think of this install, and missing m
 bench: $(READY) ## measure, into benchmarks/results.json
 	$(BIN)/python -m benchmarks
 
-test-services: $(READY) ## the suite on a PostgreSQL and a Redis of its own
-	$(BIN)/python -m botadmin.testing.services -- $(BIN)/python -m pytest -n 4 -m "not browser and not clients"
+# Faults apart and two at a time: each starts an install of seven processes and measures how soon it recovers.
+test-services: $(READY) ## the suite on a PostgreSQL and a Redis of its own, and faults on purpose
+	$(BIN)/python -m botadmin.testing.services -- $(BIN)/python -m pytest -n 4 -m "not browser and not clients and not faults"
+	$(BIN)/python -m pytest -n 2 -m faults
+
+soak: $(READY) ## everything that can break, at random, for SECONDS=900, from a SEED that is printed
+	$(BIN)/python -m botadmin.tests.soak $(SECONDS) $(SEED)
 
 test-browser: $(READY) ## the admin in Chromium
 	$(BIN)/python -m pytest -m browser

@@ -16,7 +16,15 @@ FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results.json"
 DOCUMENT = FOLDER.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- figures: written by make bench -->\n", "<!-- end of figures -->\n"
-PACKAGES = ("Django", "djangorestframework", "celery", "waitress", "websocket-client")
+PACKAGES = (
+    "Django",
+    "djangorestframework",
+    "celery",
+    "psycopg",
+    "granian",
+    "waitress",
+    "websocket-client",
+)
 
 
 def write(figures: Sequence[dict[str, Any]], *, seconds: float) -> None:
@@ -45,7 +53,8 @@ def table(figures: Iterable[dict[str, Any]]) -> str:
     for figure in figures:
         unit, yardstick = figure["unit"], figure["yardstick"]
         lines.append(
-            f"| {figure['what']} | {_number(figure['median'])} {unit} | {figure['aim']}"
+            f"| {figure['install']}: {figure['what']}"
+            f" | {_number(figure['median'])} {unit} | {figure['aim']}"
             f" | {yardstick['what']} | {_number(yardstick['median'])} | {figure['ratio']:.2f} |"
         )
     return "\n".join(lines)

@@ -1,97 +1,84 @@
 """Messages accepted per second over REST, single and in bulk, beside a view that does nothing.
 
-botadmin runs as `manage.py up` in a process of its own, and so does the empty view; the clients are
-threads of this process, each with one connection that it keeps.
+botadmin runs in processes of its own, and so does the empty view on the same web server; the
+clients are threads of this process. What one bot sends into one channel is one lane, and the lane
+is locked until a message for it is stored: so each client has a channel of its own, and one figure
+tells what a single channel takes.
 """
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from http.client import HTTPConnection
+from collections.abc import Callable, Sequence
+from functools import partial
 
-from benchmarks import servers
+from django.conf import settings
+
+from benchmarks import load, servers
 from benchmarks.figures import Figure, side_by_side
+from benchmarks.scene import make_rooms
 from benchmarks.waiting import wait_for_jobs
-from bots.models import Job
+from bots.models import Bot, Job
 
-CLIENTS = 4
+CLIENTS = 8
 SECONDS = 1.0  # a run
 BULK = 100
-MESSAGE = {"channel": "lobby", "text": "The quick brown fox jumps over the lazy dog. " * 4}
+TEXT = "The quick brown fox jumps over the lazy dog. " * 4
 BOT = "/api/v1/bots/echo/"
 EMPTY = f"an empty Django view on the same server with {CLIENTS} clients"
 
 
 def main() -> list[Figure]:
-    with servers.embedded() as port, servers.empty_view() as empty_port:
+    with servers.botadmin("worker", "beat") as port, servers.empty_view() as empty_port:
+        wait_for_jobs()
+        messages = messages_for_all()
+        singles = [wire("messages/", message) for message in messages]
+        bulks = [wire("messages/bulk/", {"messages": [m] * BULK}) for m in messages]
+        nothing = [load.request("/", message, servers.TOKEN) for message in messages]
+        empty = partial(load.answers_per_second, empty_port, nothing, SECONDS)
 
-        def empty() -> float:
-            return _answers_per_second(empty_port, "/", MESSAGE)
+        def figure(what: str, measure: Callable[[], float], aim: str = "") -> Figure:
+            pairs = side_by_side(measure, empty)
+            aim = aim if settings.DATABASE_IS_SERVER else ""
+            return Figure(what=what, unit="messages/s", aim=aim, yardstick=EMPTY, **pairs)
 
-        def single() -> float:
-            return _answers_per_second(port, f"{BOT}messages/", MESSAGE)
+        def accepted(wires: Sequence[bytes], size: int = 1) -> float:
+            return size * load.answers_per_second(port, wires, SECONDS)
 
-        def bulk() -> float:
-            body = {"messages": [MESSAGE] * BULK}
-            return BULK * _answers_per_second(port, f"{BOT}messages/bulk/", body)
-
-        def single_while_delivering() -> float:
-            rate = single()
+        def while_delivering() -> float:
+            rate = accepted(singles)
             wait_for_jobs()
             return rate
 
-        def figure(what: str, measure: Callable[[], float]) -> Figure:
-            pairs = side_by_side(measure, empty)
-            return Figure(what=what, unit="messages/s", yardstick=EMPTY, **pairs)
-
-        wait_for_jobs()
-        _post(port, f"{BOT}stop/")  # what is accepted waits: this is about accepting alone
+        load.ask(port, wire("stop/", {}))  # what is accepted waits: this is about that alone
         figures = [
-            figure("messages accepted one by one", single),
-            figure(f"messages accepted in bulks of {BULK}", bulk),
+            figure("messages accepted one by one", partial(accepted, singles), "1,000 or more"),
+            figure(
+                "messages accepted one by one, all for one channel",
+                partial(accepted, singles[:1] * CLIENTS),
+            ),
+            figure(
+                f"messages accepted in bulks of {BULK}",
+                partial(accepted, bulks, size=BULK),
+                "15,000 or more",
+            ),
         ]
         Job.objects.all().delete()
-        _post(port, f"{BOT}start/")
+        load.ask(port, wire("start/", {}))
         figures.append(
             figure(
-                "messages accepted one by one, while the same process delivers them",
-                single_while_delivering,
+                "messages accepted one by one, while the same machine delivers them",
+                while_delivering,
             )
         )
         return figures
 
 
-def _answers_per_second(port: int, path: str, body: object) -> float:
-    content = json.dumps(body).encode()
-    until = time.perf_counter() + SECONDS
-
-    def ask(client: int) -> int:
-        answers = 0
-        with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
-            while time.perf_counter() < until:
-                _ask(connection, path, content)
-                answers += 1
-        return answers
-
-    started = time.perf_counter()
-    with ThreadPoolExecutor(CLIENTS) as clients:
-        total = sum(clients.map(ask, range(CLIENTS)))
-    return total / (time.perf_counter() - started)
+def messages_for_all() -> list[dict[str, str]]:
+    """A message for each client, each into a channel of its own."""
+    bot = Bot.objects.select_related("space").get(slug="echo")
+    return [{"channel": room.name, "text": TEXT} for room in make_rooms(bot, CLIENTS)]
 
 
-def _post(port: int, path: str) -> None:
-    with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
-        _ask(connection, path, b"{}")
-
-
-def _ask(connection: HTTPConnection, path: str, content: bytes) -> None:
-    headers = {"Authorization": f"Bearer {servers.TOKEN}", "Content-Type": "application/json"}
-    connection.request("POST", path, body=content, headers=headers)
-    answer = connection.getresponse()
-    said = answer.read()
-    if answer.status not in (200, 202):
-        raise RuntimeError(f"{path} answered {answer.status}: {said[:500]!r}")
+def wire(path: str, body: object) -> bytes:
+    """A request to the bot of the demo."""
+    return load.request(f"{BOT}{path}", body, servers.TOKEN)

@@ -52,6 +52,10 @@ BOTADMIN_CONNECTIONS = env.integer("BOTADMIN_CONNECTIONS", 500, least=0, most=10
 # How long `manage.py up` waits for work that is under way when it is told to stop, in seconds.
 BOTADMIN_STOP_SECONDS = env.number("BOTADMIN_STOP_SECONDS", 5.0, least=0.5, most=600)
 
+# For how long a web process believes what it read about a token, a bot that sends and its channels,
+# in seconds: a revoked token works, and a permission that was taken away lasts, at most this long.
+BOTADMIN_RECENT_SECONDS = env.number("BOTADMIN_RECENT_SECONDS", 1.0, least=0, most=10)
+
 # Security
 
 DEBUG = env.boolean("BOTADMIN_DEBUG", False)
@@ -120,6 +124,9 @@ POSTGRESQL_OPTIONS = {
         "min_size": 1,
         "max_size": BOTADMIN_WEB_THREADS + BOTADMIN_WORKER_THREADS + 24,
         "timeout": 5,  # seconds to wait for one; a database that is away must not hang requests
+        # Seconds until one that cannot be opened is given up and asked for anew. Otherwise the pool
+        # tries ever more seldom, and is away for as long again as the database was.
+        "reconnect_timeout": 2,
     },
 }
 

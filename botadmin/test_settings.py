@@ -18,6 +18,7 @@ from botadmin.settings import BOTADMIN_DATA_DIR, DATABASE_IS_SERVER, DATABASES  
 # Tests of the real broker start processes of their own; in here nothing travels far.
 CELERY_BROKER_URL = "memory://localhost"
 CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 0.01}
+BOTADMIN_RECENT_SECONDS = 0  # what a test changes counts at once
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 WHITENOISE_AUTOREFRESH = True  # finds a file when it is asked for, instead of all at start
 

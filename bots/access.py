@@ -16,10 +16,15 @@ from django.utils import timezone
 
 from bots.models import ApiToken, Bot, Scope
 from bots.models.token import digest
+from bots.recent import Recent
 from spaces.models import Channel, Participant, Person, Space
 
 # A token's last use is written at most this often: a busy token must not cost a write a request.
 LAST_USE_SECONDS = 60
+
+
+_tokens: Recent[str, ApiToken] = Recent()  # by digest
+_senders: Recent[tuple[str, str], Bot] = Recent()  # by actor and slug
 
 
 class Act(Enum):
@@ -56,13 +61,15 @@ class Actor:
 
 def from_token(text: str) -> Actor | None:
     """Who holds this token; None for one that nobody may use. Notes its use."""
-    found = ApiToken.objects.select_related("created_by").filter(digest=digest(text))
-    token = found.first()
+    key = digest(text)
+    by_digest = ApiToken.objects.select_related("created_by").filter
+    token = _tokens.get_or_read(key, lambda: by_digest(digest=key).first())
     if token is None or token.expired or token.orphaned:
         return None
     now = timezone.now()
     if token.last_used_at is None or (now - token.last_used_at).total_seconds() > LAST_USE_SECONDS:
         ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+        token.last_used_at = now
     return Actor(
         label=f"token {token.name}",
         key=f"token:{token.pk}",
@@ -102,6 +109,15 @@ def bots(actor: Actor) -> QuerySet[Bot]:
     # A subquery, not a join: somebody in two of a bot's groups must not see it twice.
     mine = Bot.groups.through.objects.filter(group__user=actor.user)
     return Bot.objects.filter(pk__in=mine.values("bot"))
+
+
+def sender(actor: Actor, slug: str) -> Bot | None:
+    """The bot with this slug, if the actor may see it, for sending with it: as it was a moment ago
+    (`bots.recent`), and shared, so not to be changed."""
+    return _senders.get_or_read(
+        (actor.key, slug),
+        lambda: bots(actor).select_related("space").filter(slug=slug).first(),
+    )
 
 
 def spaces(actor: Actor) -> QuerySet[Space]:

@@ -8,24 +8,33 @@ with its message, and a send 2.9 ms of processor time instead of 3.9.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from functools import cache
 from operator import attrgetter
 from typing import Any
+from uuid import UUID
 
 from django.db import connection
-from django.db.models import DateTimeField, Field, JSONField, Model
+from django.db.models import DateTimeField, Field, JSONField, Model, UUIDField
 
 MOST_VALUES = 30_000  # of one statement; SQLite takes 32,766, PostgreSQL 65,535
+CONVERTED = (DateTimeField, JSONField, UUIDField)  # whose values are not the database's own
 
 
 def insert(rows: Sequence[Model]) -> None:
-    """Store new rows of one model; they get their primary keys."""
+    """Store new rows of one model; they get their primary keys, and what the database filled in."""
     for chunk in _chunks(rows):
+        given = _given(type(chunk[0]))
+        returning = ", ".join(str(field.column) for field, _ in given)
         with connection.cursor() as cursor:
-            cursor.execute(f"{_insert_into(chunk)} RETURNING id", _flat(chunk))
-            for row, (pk,) in zip(chunk, cursor.fetchall(), strict=True):
-                row.pk = pk
+            cursor.execute(f"{_insert_into(chunk)} RETURNING {returning}", _flat(chunk))
+            for row, values in zip(chunk, cursor.fetchall(), strict=True):
+                for (field, converters), value in zip(given, values, strict=True):
+                    for convert in converters:
+                        value = convert(value, None, connection)
+                    setattr(row, field.attname, value)
 
 
 def upsert(
@@ -64,6 +73,29 @@ def update(rows: Sequence[Model], names: Sequence[str]) -> None:
         cursor.executemany(statement, list(_values(rows, fields)))
 
 
+def known(
+    model: type[Model], unique: Sequence[str], wanted: Sequence[tuple[Any, ...]]
+) -> list[tuple[Any, ...]]:
+    """Those of the `wanted` values of the `unique` columns that a row has.
+
+    As pairs: where each column is compared with a list of its own, PostgreSQL looks for all
+    combinations, which for 200 events of ten bots took 23 ms instead of 2.
+    """
+    columns = ", ".join(unique)
+    place = f"({', '.join(['%s'] * len(unique))})"
+    found: list[tuple[Any, ...]] = []
+    for start in range(0, len(wanted), MOST_VALUES // len(unique)):
+        some = wanted[start : start + MOST_VALUES // len(unique)]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT {columns} FROM {model._meta.db_table}"
+                f" WHERE ({columns}) IN (VALUES {', '.join([place] * len(some))})",
+                [value for values in some for value in values],
+            )
+            found += cursor.fetchall()
+    return found
+
+
 def delete(model: type[Model], ids: Sequence[int]) -> None:
     """Remove rows, and nothing else: who refers to them was removed before, or the database objects
     at the end of the transaction. Django would read all of them again to find out who does."""
@@ -72,6 +104,30 @@ def delete(model: type[Model], ids: Sequence[int]) -> None:
         places = ", ".join(["%s"] * len(some))
         with connection.cursor() as cursor:
             cursor.execute(f"DELETE FROM {model._meta.db_table} WHERE id IN ({places})", some)
+
+
+@cache
+def types(model: type[Model], *, without: str) -> dict[str, str]:
+    """The database's types of the columns that an INSERT writes, but for one."""
+    columns = {str(f.column): str(f.db_type(connection)) for f in _inserted(model)}
+    del columns[without]
+    return columns
+
+
+def records(rows: Sequence[Model], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows as PostgreSQL's `json_to_recordset` takes them, for `as_json`."""
+    read = attrgetter(*columns)
+    return [dict(zip(columns, read(row), strict=True)) for row in rows]
+
+
+def as_json(records: Sequence[dict[str, Any]]) -> str:
+    return json.dumps(records, default=_as_text)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, datetime | UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is not for JSON")
 
 
 def _chunks(rows: Sequence[Model]) -> Iterator[Sequence[Model]]:
@@ -97,6 +153,17 @@ def _inserted(model: type[Model]) -> list[Field[Any, Any]]:
     return [f for f in fields if not f.primary_key and not f.has_db_default()]
 
 
+@cache
+def _given(model: type[Model]) -> list[tuple[Field[Any, Any], list[Callable[..., Any]]]]:
+    """What the database fills in, with what makes Python's values of its own."""
+    fields = [f for f in model._meta.concrete_fields if f.primary_key or f.has_db_default()]
+    columns = [field.get_col(model._meta.db_table) for field in fields]
+    return [
+        (f, [*connection.ops.get_db_converters(column), *f.get_db_converters(connection)])
+        for f, column in zip(fields, columns, strict=True)
+    ]
+
+
 def _flat(rows: Sequence[Model]) -> list[Any]:
     return [value for row in _values(rows, _inserted(type(rows[0]))) for value in row]
 
@@ -104,9 +171,7 @@ def _flat(rows: Sequence[Model]) -> list[Any]:
 def _values(rows: Sequence[Model], fields: Sequence[Field[Any, Any]]) -> Iterator[list[Any]]:
     read = attrgetter(*(field.attname for field in fields))
     converted = [
-        (place, field)
-        for place, field in enumerate(fields)
-        if isinstance(field, DateTimeField | JSONField)
+        (place, field) for place, field in enumerate(fields) if isinstance(field, CONVERTED)
     ]
     for row in rows:
         values = list(read(row))

@@ -31,7 +31,7 @@ from spaces.platforms.errors import CredentialsRefused, Misconfigured, Rejected,
 from spaces.platforms.messages import Identity
 
 IDLE_SECONDS = 300  # an unused client is closed after this long
-KEPT_PER_BOT = 4
+KEPT_PER_BOT = 16  # as many as one bot uses at once in a worker with 64 threads
 LOOK_SECONDS = 30.0  # idle clients are looked for at most this often
 LOGIN_PATIENCE_SECONDS = 20.0  # for another login of the same bot
 

@@ -201,6 +201,11 @@ def _fetch(url: str, into: IO[bytes], deadline: float) -> tuple[str, int]:
         raise Rejected("This is no http or https URL.", code="file_not_fetched") from error
     except (requests.RequestException, HTTPError) as error:
         raise Unavailable("The file's server could not be reached.") from error
+    except OSError as error:
+        raise Unavailable(
+            f"The file could not be kept on its way: {error.strerror}.",
+            next_step="Make room on the disk of the workers.",
+        ) from error
     finally:
         session.close()
 

@@ -235,14 +235,13 @@ def queue(stored: Iterable[tuple[Event, Incoming]], answer_seconds: float = 0) -
     channels = Channel.objects.in_bulk(
         {event.channel_id for events in by_bot.values() for event in events if event.channel_id}
     )
-    until = Now() + timedelta(seconds=answer_seconds) if answer_seconds else None
     bots = Bot.objects.filter(pk__in=by_bot).exclude(handlers=[]).select_related("space")
     for bot in bots.order_by("pk"):
         ordered = clients.options(bot)["event_handling"] == "in_order"
         entries = [
             lanes.Entry(
                 key=f"{handler.name} {_place(channels, event) if ordered else _any(event)}"[:300],
-                work=HandlerRun(bot=bot, event=event, handler=handler.name, answer_until=until),
+                work=HandlerRun(bot=bot, event=event, handler=handler.name),
                 ordered=ordered,
             )
             for event in by_bot[bot.pk]
@@ -250,6 +249,9 @@ def queue(stored: Iterable[tuple[Event, Incoming]], answer_seconds: float = 0) -
             if event.kind in handler.kinds
         ]
         lanes.put(LaneKind.HANDLERS, bot, entries)
+        if answer_seconds:
+            runs = HandlerRun.objects.filter(pk__in=[entry.work.pk for entry in entries])
+            runs.update(answer_until=Now() + timedelta(seconds=answer_seconds))
 
 
 def _enabled(bot: Bot) -> Sequence[Handler]:

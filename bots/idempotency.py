@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from bots import bulk
 from bots.models import HandlerRun, IdempotencyKey
 from bots.refusals import KeyReused
 
@@ -50,20 +51,29 @@ def perform(once: Once | None, make: Callable[[], Any]) -> tuple[Any, bool]:
     with transaction.atomic():
         if once is None:
             return make(), False
-        _outdated().filter(scope=once.scope, key=once.key).delete()
-        try:
-            with transaction.atomic():
-                row = IdempotencyKey.objects.create(
-                    scope=once.scope, key=once.key, fingerprint=once.fingerprint, answer={}
-                )
-        except IntegrityError:
-            first = IdempotencyKey.objects.get(scope=once.scope, key=once.key)
-            if first.fingerprint != once.fingerprint:
-                raise KeyReused("This Idempotency-Key was used for another request.") from None
-            return first.answer, True
+        same = IdempotencyKey.objects.filter(scope=once.scope, key=once.key)
+        while (row_id := _claimed(once)) is None:
+            _outdated().filter(pk__in=same).delete()
+            if (first := same.first()) is not None:
+                if first.fingerprint != once.fingerprint:
+                    raise KeyReused("This Idempotency-Key was used for another request.")
+                return first.answer, True
         answer = make()
-        IdempotencyKey.objects.filter(pk=row.pk).update(answer=answer)
+        bulk.update([IdempotencyKey(pk=row_id, answer=answer)], ["answer"])
         return answer, False
+
+
+def _claimed(once: Once) -> int | None:
+    """The id of a new row for the key; None when there is one already. Waits for a request under
+    the same key to end."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO bots_idempotencykey (scope, key, fingerprint, answer)"
+            " VALUES (%s, %s, %s, '{}') ON CONFLICT (scope, key) DO NOTHING RETURNING id",
+            [once.scope, once.key, once.fingerprint],
+        )
+        row = cursor.fetchone()
+    return row[0] if row else None
 
 
 def tidy() -> int:

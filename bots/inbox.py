@@ -325,11 +325,8 @@ def _told(batch: Sequence[Received]) -> tuple[list[New], list[New]]:
         candidates.setdefault(key, (received, incoming))
     if not candidates:
         return [], []
-    known = Event.objects.filter(
-        bot_id__in={bot_id for bot_id, _ in candidates},
-        dedupe_key__in={key for _, key in candidates},
-    ).values_list("bot_id", "dedupe_key")
-    again = [candidates.pop(pair) for pair in known if pair in candidates]
+    known = bulk.known(Event, ["bot_id", "dedupe_key"], list(candidates))
+    again = [candidates.pop(pair) for pair in known]
     return list(candidates.values()), again
 
 

@@ -115,8 +115,7 @@ def submit_many(bot: Bot, requests: Sequence[Request], *, requested_by: str) -> 
     keys = targets.lanes_of_channels(bot, channels)
     people = targets.lanes_of_people(bot, {r.person for r in requests if r.person})
     entries = [_entry(bot, request, requested_by, keys, people) for request in requests]
-    with transaction.atomic():
-        lanes.put(LaneKind.JOBS, bot, entries)
+    lanes.put(LaneKind.JOBS, bot, entries)
     return [entry.work for entry in entries]  # type: ignore[misc]  # _entry makes jobs
 
 

@@ -22,17 +22,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import takewhile
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from celery import current_app
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 from django.db.models.expressions import CombinedExpression
-from django.db.models.functions import Coalesce, Least, Now
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
+from bots import bulk
 from bots.models import Bot, Lane, LaneKind, Priority, Work, WorkState
 from bots.models.lane import UNFINISHED
 from bots.processes import own_name
@@ -46,6 +47,11 @@ MARGIN_SECONDS = 5.0  # a lease must outlive a call by this much
 BROKER_PAUSE_SECONDS = 5.0  # how long a broker that is away is not asked again
 SWEEP_SECONDS = 1.0  # how often beat sweeps
 SWEEP_LIMIT = 200  # lanes woken per sweep; the rest are still due at the next
+
+NOW = {
+    "postgresql": "STATEMENT_TIMESTAMP()",
+    "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')",  # as Django writes it
+}
 
 W = TypeVar("W", bound=Work)
 FREE = Q(claimed_until__isnull=True) | Q(claimed_until__lt=Now())
@@ -92,51 +98,109 @@ class Entry:
     priority: Priority = Priority.INTERACTIVE
 
 
-def put(kind: LaneKind, bot: Bot, entries: Sequence[Entry]) -> None:
-    """Store `entries` at the ends of their lanes, in order, and wake the lanes on commit.
+# Creates the lanes that are new and makes all of them due. One that returns this very moment as due
+# was asleep, or due later: nobody was woken for it yet. While somebody holds it, nobody has to be:
+# a holder looks again before it lets go.
+MAKE_DUE = """
+    INSERT INTO bots_lane (kind, bot_id, key, ordered, priority, due_at, wakeups, holder, fence)
+    VALUES {rows}
+    ON CONFLICT (kind, bot_id, key) DO UPDATE SET
+        wakeups = bots_lane.wakeups + 1,
+        due_at = CASE WHEN bots_lane.due_at < EXCLUDED.due_at
+            THEN bots_lane.due_at ELSE EXCLUDED.due_at END,
+        priority = CASE WHEN bots_lane.priority < EXCLUDED.priority
+            THEN bots_lane.priority ELSE EXCLUDED.priority END
+    RETURNING id, key, holder = '' AND due_at = {now} AS asleep
+"""
+ROW = "(%s, %s, %s, %s, %s, {due}, 1, '', 0)"
+# Both at once, for PostgreSQL: against BEGIN, two statements and COMMIT it takes 0.3 ms of our
+# processor time instead of 0.8 for one job, and 5 instead of 12 for a hundred. The lanes are locked
+# before the first row gets its id: ORDER BY needs all of them.
+PUT = """
+    WITH lane AS ({make_due}), work AS (
+        INSERT INTO {table} (lane_id, {columns})
+        SELECT lane.id, {given} FROM json_to_recordset(%s)
+            AS given (place integer, in_lane text, {types}) JOIN lane ON lane.key = given.in_lane
+        ORDER BY given.place
+        RETURNING id, created_at, lane_id
+    )
+    SELECT work.id, work.created_at, lane.id, lane.asleep
+    FROM work JOIN lane ON lane.id = work.lane_id ORDER BY work.id
+"""
 
-    Must run in a transaction. The lanes' rows stay locked until it ends, so that ids grow in the
-    order in which requests to one lane are accepted.
+
+def put(kind: LaneKind, bot: Bot, entries: Sequence[Entry]) -> None:
+    """Store `entries` at the ends of their lanes, in order, and wake the lanes on commit; in the
+    caller's transaction if there is one.
+
+    The lanes' rows stay locked until the end of it, so that ids grow in the order in which requests
+    to one lane are accepted.
     """
     if not entries:
         return
-    lanes = _locked_lanes(kind, bot, {entry.key: entry.ordered for entry in entries})
+    if connection.vendor == "postgresql":
+        asleep = _put_at_once(kind, bot, entries)
+    else:
+        asleep = _put_lanes_first(kind, bot, entries)
+    # Those of a bot that is off are woken by `resume`. What is missed because `bot` was read a
+    # moment ago, the sweep finds.
+    if bot.enabled:
+        transaction.on_commit(lambda: wake(asleep), robust=True)
+
+
+def _put_lanes_first(kind: LaneKind, bot: Bot, entries: Sequence[Entry]) -> set[int]:
+    """Returns the lanes that were asleep."""
+    make_due, values = _make_due(kind, bot, entries)
+    with transaction.atomic(savepoint=False):
+        with connection.cursor() as cursor:
+            cursor.execute(make_due, values)
+            lanes = {key: (lane_id, asleep) for lane_id, key, asleep in cursor.fetchall()}
+        for entry in entries:
+            entry.work.lane_id, _ = lanes[entry.key]
+        bulk.insert([entry.work for entry in entries])
+    return {lane_id for lane_id, asleep in lanes.values() if asleep}
+
+
+def _put_at_once(kind: LaneKind, bot: Bot, entries: Sequence[Entry]) -> set[int]:
+    """Returns the lanes that were asleep."""
+    make_due, values = _make_due(kind, bot, entries)
+    model = type(entries[0].work)
+    types = bulk.types(model, without="lane_id")
+    records = bulk.records([entry.work for entry in entries], tuple(types))
+    for place, (entry, record) in enumerate(zip(entries, records, strict=True)):
+        record |= {"place": place, "in_lane": entry.key}
+    statement = PUT.format(
+        make_due=make_due,
+        table=model._meta.db_table,
+        columns=", ".join(types),
+        given=", ".join(f"given.{column}" for column in types),
+        types=", ".join(map(" ".join, types.items())),
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [*values, bulk.as_json(records)])
+        stored = cursor.fetchall()
+    for entry, (pk, created_at, lane_id, _) in zip(entries, stored, strict=True):
+        entry.work.pk, entry.work.created_at, entry.work.lane_id = pk, created_at, lane_id
+    return {lane_id for _, _, lane_id, asleep in stored if asleep}
+
+
+def _make_due(kind: LaneKind, bot: Bot, entries: Sequence[Entry]) -> tuple[str, list[Any]]:
+    """The statement for the lanes of `entries`, and its values."""
+    by_key: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
-        entry.work.lane = lanes[entry.key]
-    type(entries[0].work)._default_manager.bulk_create([entry.work for entry in entries])
-
-    now = timezone.now()
-    asleep = [
-        lane.pk
-        for lane in lanes.values()
-        # A holder looks again before it lets go, a lane that was due was woken then (or the sweep
-        # finds it, where that was lost), and those of a bot that is off are woken by `resume`.
-        if bot.enabled and not lane.holder and (lane.due_at is None or lane.due_at > now)
-    ]
-    groups: dict[tuple[datetime | None, Priority], set[int]] = defaultdict(set)
-    for entry in entries:
-        groups[entry.work.not_before, entry.priority].add(lanes[entry.key].pk)
-    for (not_before, priority), ids in groups.items():
-        due = Now() if not_before is None else not_before
-        Lane.objects.filter(pk__in=ids).update(
-            wakeups=F("wakeups") + 1,
-            due_at=Least(Coalesce("due_at", due), due),
-            priority=Least("priority", priority.value),
-        )
-    transaction.on_commit(lambda: wake(asleep), robust=True)
-
-
-def _locked_lanes(kind: LaneKind, bot: Bot, wanted: dict[str, bool]) -> dict[str, Lane]:
-    # Always in the order of their ids: two requests for the same lanes wait, not deadlock.
-    query = Lane.objects.filter(kind=kind, bot=bot, key__in=wanted).order_by("pk")
-    found = {lane.key: lane for lane in query.select_for_update()}
-    if missing := wanted.keys() - found.keys():
-        Lane.objects.bulk_create(
-            [Lane(kind=kind, bot=bot, key=key, ordered=wanted[key]) for key in sorted(missing)],
-            ignore_conflicts=True,
-        )
-        found = {lane.key: lane for lane in query.select_for_update()}
-    return found
+        by_key[entry.key].append(entry)
+    now, moment = NOW[connection.vendor], timezone.now()
+    rows: list[str] = []
+    values: list[Any] = []
+    # Always in the order of their keys: two requests for the same lanes wait, not deadlock.
+    for key, inside in sorted(by_key.items()):
+        priority = min(entry.priority for entry in inside)
+        values += [kind.value, bot.pk, key, inside[0].ordered, priority.value]
+        due = min(entry.work.not_before or moment for entry in inside)
+        rows.append(ROW.format(due="%s" if due > moment else now))
+        if due > moment:
+            values.append(connection.ops.adapt_datetimefield_value(due))
+    return MAKE_DUE.format(rows=", ".join(rows), now=now), values
 
 
 # Waking -----------------------------------------------------------------------------------------
@@ -184,7 +248,11 @@ def resume(bot: Bot) -> None:
             lane=OuterRef("pk"), state__in=UNFINISHED
         )
         lanes = Lane.objects.filter(Exists(waiting), kind=kind, bot=bot)
-        lanes.update(due_at=Now(), wakeups=F("wakeups") + 1)
+        with transaction.atomic():
+            # In the order in which `put` locks them.
+            locked = lanes.select_for_update(of=("self",)).order_by("key")
+            ids = list(locked.values_list("pk", flat=True))
+            Lane.objects.filter(pk__in=ids).update(due_at=Now(), wakeups=F("wakeups") + 1)
     transaction.on_commit(
         lambda: wake(due_lanes().filter(bot=bot).values_list("pk", flat=True)), robust=True
     )

@@ -8,7 +8,7 @@ are written in its order: people, channels, who takes part, messages.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -99,7 +99,8 @@ def _write(claim: Claim, outcomes: Sequence[Outcome]) -> None:
     sent_channels = _channels_of_sent(claim.lane.bot, jobs)
     with transaction.atomic():
         claim.confirm()
-        _remember_all_named(claim.lane.bot, done)
+        if done:
+            _remember_all_named(claim.lane.bot, done)
         for job in done:
             _remember(claim.lane.bot, job)
         _remember_messages(claim.lane.bot, jobs, sent_channels)
@@ -138,24 +139,26 @@ def _scrub(outcome: Outcome) -> None:
 # Messages: many at once, this is the way of every send ------------------------------------------
 
 
-def _channels_of_sent(bot: Bot, jobs: Sequence[Job]) -> dict[str, Channel]:
-    """Rows for the channels that messages went to, by the platform's id.
+def _channels_of_sent(bot: Bot, jobs: Sequence[Job]) -> dict[str, int]:
+    """Our ids of the channels that messages went to, by the platform's.
 
     A direct message to somebody new names a channel that we have not heard of yet.
     """
     wanted = {message["channel"] for job in jobs for message in _sent(job)}
-    known = _channels(bot, wanted)
+    known = {
+        job.payload["channel"]: job.channel_id
+        for job in jobs
+        if job.channel_id and "channel" in job.payload
+    }
+    if unnamed := wanted - known.keys():
+        rows = Channel.objects.filter(space_id=bot.space_id, remote_id__in=unnamed)
+        known |= rows.values_list("remote_id", "pk")
     if missing := wanted - known.keys():
         ids = sync.named_channels(bot.space_id, missing, kind=ChannelKind.DIRECT)
         _take_part_in_direct(bot, jobs, ids)
         describe_soon(bot.pk, sorted(ids.values()))
-        known |= _channels(bot, missing)
+        known |= ids
     return known
-
-
-def _channels(bot: Bot, remote_ids: Iterable[str]) -> dict[str, Channel]:
-    rows = Channel.objects.filter(space_id=bot.space_id, remote_id__in=remote_ids)
-    return {channel.remote_id: channel for channel in rows}
 
 
 def _take_part_in_direct(bot: Bot, jobs: Sequence[Job], channel_ids: Mapping[str, int]) -> None:
@@ -175,21 +178,16 @@ def _take_part_in_direct(bot: Bot, jobs: Sequence[Job], channel_ids: Mapping[str
                 sync.take_part(channel_id, person_id)
 
 
-def _remember_messages(bot: Bot, jobs: Sequence[Job], channels: dict[str, Channel]) -> None:
+def _remember_messages(bot: Bot, jobs: Sequence[Job], channels: Mapping[str, int]) -> None:
     rows: dict[str, Message] = {}  # by id: a statement cannot touch one row twice
     for job in jobs:
         sent = _sent(job)
         for number, message in enumerate(sent):
-            job.channel = channels[message["channel"]]
-            row = _message(bot, job, job.channel, message, last=number == len(sent) - 1)
+            channel_id = job.channel_id = channels[message["channel"]]
+            row = _message(bot, job, channel_id, message, last=number == len(sent) - 1)
             rows[row.remote_id] = row
-    Message.objects.bulk_create(
-        rows.values(),
-        # The platform may have told us of our own message before it answered us.
-        update_conflicts=True,
-        unique_fields=["bot", "remote_id"],
-        update_fields=["job", "direction"],
-    )
+    # The platform may have told us of our own message before it answered us.
+    bulk.upsert(list(rows.values()), unique=["bot_id", "remote_id"], update=["job_id", "direction"])
 
 
 def _sent(job: Job) -> list[dict[str, Any]]:
@@ -199,10 +197,10 @@ def _sent(job: Job) -> list[dict[str, Any]]:
     return job.result.get("messages", []) if stored else []
 
 
-def _message(bot: Bot, job: Job, channel: Channel, sent: dict[str, Any], *, last: bool) -> Message:
+def _message(bot: Bot, job: Job, channel_id: int, sent: dict[str, Any], *, last: bool) -> Message:
     return Message(
         bot=bot,
-        channel=channel,
+        channel_id=channel_id,
         remote_id=sent["remote_id"][:ID_LENGTH],
         direction=Direction.OUT,
         sender_id=bot.person_id,

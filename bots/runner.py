@@ -93,9 +93,10 @@ def _drain(claim: Claim, platform: Platform) -> None:
         jobs = lanes.begin(claim, Job, limit=limit)
         if not jobs:
             return
-        _Batch(claim, platform, _until_one_alone(claim, platform, jobs)).run()
-        if claim.resting:
-            return
+        now = _until_one_alone(claim, platform, jobs)
+        _Batch(claim, platform, now).run()
+        if claim.resting or len(now) == len(jobs) < limit:
+            return  # that was all; what came in meanwhile is seen when the lane is released
 
 
 def _until_one_alone(claim: Claim, platform: Platform, jobs: list[Job]) -> list[Job]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -9,6 +10,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from bots.models import Bot, Event, Job, Message
 from bots.models.lane import UNFINISHED
+from bots.recent import Recent
 from bots.refusals import Missing
 from spaces.models import Channel, Participant, Person
 from spaces.platforms.messages import ChannelKind, PersonRef
@@ -16,6 +18,8 @@ from spaces.platforms.messages import ChannelKind, PersonRef
 LARGEST_ID = 2**63 - 1
 UNORDERED = "unordered"
 CONTROL = "bot"  # the lane of what concerns the bot as a whole
+
+_channels: Recent[tuple[int, str], Channel] = Recent()  # by bot and text
 
 
 def channels_of(bot: Bot) -> QuerySet[Channel]:
@@ -43,6 +47,22 @@ def channels(bot: Bot, texts: Iterable[str]) -> dict[str, Channel | Missing]:
     wanted = set(names.values())
     rows = list(channels_of(bot).filter(_called(wanted)))
     return {text: _one_channel(bot, text, name, rows) for text, name in names.items()}
+
+
+def recent_channels(bot: Bot, texts: Collection[str]) -> dict[str, Channel | Missing]:
+    """As `channels`, for sending: those that were found a moment ago (`bots.recent`) are not looked
+    for again."""
+    known: dict[str, Channel | Missing] = {
+        text: channel for text in texts if (channel := _channels.get((bot.pk, text)))
+    }
+    if not (unknown := set(texts) - known.keys()):
+        return known
+    asked_at = time.monotonic()
+    for text, found in channels(bot, unknown).items():
+        if isinstance(found, Channel):
+            _channels.put((bot.pk, text), found, read_at=asked_at)
+        known[text] = found
+    return known
 
 
 def channel_to_restore(bot: Bot, text: str) -> Channel | None:
@@ -117,8 +137,10 @@ def threads(bot: Bot, texts: Iterable[str]) -> dict[str, str]:
     """The platform's id for each message, named as in `message`; as it is when we do not know
     it. One query."""
     wanted = set(texts)
+    if not wanted:
+        return {}  # most messages answer none
     rows = bot.messages.filter(pk__in=_ids(wanted)).values_list("pk", "remote_id")
-    remote_ids = {str(pk): remote_id for pk, remote_id in rows} if wanted else {}
+    remote_ids = {str(pk): remote_id for pk, remote_id in rows}
     return {text: remote_ids.get(text, text) for text in wanted}
 
 

@@ -3,6 +3,7 @@
     python -m botadmin.testing.services -- pytest -m services
 
 The command finds them in DATABASE_URL and BROKER_URL; its exit code is ours. Nothing stays.
+Stories that break servers have some of their own and stop, start, cut and flush them.
 """
 
 from __future__ import annotations
@@ -18,53 +19,176 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Self
+
+import psycopg
+from redis import Redis as RedisClient
 
 START_SECONDS = 30
+# What tests can do without: after a power cut there is nothing they would want to find.
+UNSAFE = {"fsync": "off", "full_page_writes": "off"}
 
 
 class CannotStart(Exception):
     """A server is not installed, or does not come up; the text says which and why."""
 
 
-@contextlib.contextmanager
-def postgresql() -> Iterator[str]:
-    """Yields a DATABASE_URL. Nothing is written to disk for safety's sake: tests need none."""
-    with _folder("botadmin-postgresql-") as folder:
-        port = _free_port()
-        data, as_user = folder / "data", _unprivileged(folder)
-        initdb = [_postgresql_program("initdb"), "-D", str(data), "-U", "botadmin", "-A", "trust"]
-        _run([*as_user, *initdb, "-E", "UTF8", "--no-sync"])
+class Server:
+    """A server program of one's own, below a folder and on a port that both stay when it is
+    stopped and started again. As a context it runs, and nothing of it is left at the end."""
+
+    name = ""  # of the folder
+
+    def __init__(self) -> None:
+        self.port = _free_port()
+        self._stack = contextlib.ExitStack()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            self.folder = stack.enter_context(_folder(f"botadmin-{self.name}-"))
+            stack.callback(self.stop)
+            self._prepare()
+            self.start()
+            self._fill()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def start(self) -> None:
+        """Returns when it answers. Does nothing to one that runs."""
+        if self._process:
+            return
+        log = self.folder / "log"
+        with log.open("ab") as output:
+            # Its own session: Ctrl-C at the terminal is for the tests, we stop it after them.
+            self._process = subprocess.Popen(
+                self._command(),
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._is_up():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise CannotStart(f"{self.name} does not start:\n{log.read_text()[-2000:]}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """At once, without waiting for clients. What was committed is there at the next start."""
+        if self._process:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(START_SECONDS)
+            self._process = None
+
+    def _prepare(self) -> None:
+        """What the folder needs before the first start."""
+
+    def _fill(self) -> None:
+        """What has to be in it once it runs."""
+
+    def _command(self) -> list[str]:
+        raise NotImplementedError
+
+    def _is_up(self) -> bool:
+        raise NotImplementedError
+
+
+class PostgreSQL(Server):
+    """With no `settings` it is as safe as PostgreSQL is by itself."""
+
+    name = "postgresql"
+
+    def __init__(self, settings: Mapping[str, str] = UNSAFE) -> None:
+        super().__init__()
+        self._settings = settings
+
+    @property
+    def url(self) -> str:
+        return self._url_of("botadmin")
+
+    def cut(self) -> None:
+        """End every connection that somebody has."""
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        others += " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        with psycopg.connect(self._url_of("postgres"), autocommit=True) as connection:
+            connection.execute(others)
+
+    def _url_of(self, database: str) -> str:
+        return f"postgres://botadmin@127.0.0.1:{self.port}/{database}"
+
+    def _prepare(self) -> None:
+        self._as_user = _unprivileged(self.folder)
+        initdb = [_postgresql_program("initdb"), "-D", str(self.folder / "data"), "-U", "botadmin"]
+        _run([*self._as_user, *initdb, "-A", "trust", "-E", "UTF8", "--no-sync"])
+
+    def _fill(self) -> None:
+        createdb = [_postgresql_program("createdb"), "-h", "127.0.0.1", "-p", str(self.port)]
+        _run([*createdb, "-U", "botadmin", "botadmin"])
+
+    def _command(self) -> list[str]:
         settings = {
             "listen_addresses": "127.0.0.1",
-            "port": str(port),
+            "port": str(self.port),
             "unix_socket_directories": "",
-            "fsync": "off",
-            "full_page_writes": "off",
             "max_connections": "300",
+            **self._settings,
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        command = [*as_user, _postgresql_program("postgres"), "-D", str(data), *options]
-        ready = [_postgresql_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
-        with _server(command, folder / "log", lambda: _succeeds(ready)):
-            createdb = [_postgresql_program("createdb"), "-h", "127.0.0.1", "-p", str(port)]
-            _run([*createdb, "-U", "botadmin", "botadmin"])
-            yield f"postgres://botadmin@127.0.0.1:{port}/botadmin"
+        data = str(self.folder / "data")
+        return [*self._as_user, _postgresql_program("postgres"), "-D", data, *options]
+
+    def _is_up(self) -> bool:
+        ready = [_postgresql_program("pg_isready"), "-q", "-h", "127.0.0.1"]
+        return _succeeds([*ready, "-p", str(self.port)])
+
+
+class Redis(Server):
+    """Keeps nothing: stopping it is losing what is in it."""
+
+    name = "redis"
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def flush(self) -> None:
+        """Forget everything, while everybody stays connected."""
+        with RedisClient.from_url(self.url) as client:
+            client.flushall()
+
+    def _command(self) -> list[str]:
+        program = shutil.which("redis-server")
+        if program is None:
+            raise CannotStart("redis-server is not installed: apt-get install redis-server")
+        where = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder)]
+        return [program, *where, "--save", "", "--appendonly", "no"]
+
+    def _is_up(self) -> bool:
+        return _listens(self.port)
+
+
+@contextlib.contextmanager
+def postgresql(settings: Mapping[str, str] = UNSAFE) -> Iterator[str]:
+    """Yields a DATABASE_URL, for those who leave the server alone."""
+    with PostgreSQL(settings) as server:
+        yield server.url
 
 
 @contextlib.contextmanager
 def redis() -> Iterator[str]:
-    """Yields a BROKER_URL."""
-    program = shutil.which("redis-server")
-    if program is None:
-        raise CannotStart("redis-server is not installed: apt-get install redis-server")
-    with _folder("botadmin-redis-") as folder:
-        port = _free_port()
-        command = [program, "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
-        command += ["--appendonly", "no", "--dir", str(folder)]
-        with _server(command, folder / "log", lambda: _listens(port)):
-            yield f"redis://127.0.0.1:{port}/0"
+    """Yields a BROKER_URL, as above."""
+    with Redis() as server:
+        yield server.url
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -85,25 +209,6 @@ def main(arguments: Sequence[str]) -> int:
 def _folder(prefix: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
         yield Path(name)
-
-
-@contextlib.contextmanager
-def _server(command: Sequence[str], log: Path, is_up: Callable[[], bool]) -> Iterator[None]:
-    with log.open("wb") as output:
-        # Its own session: Ctrl-C at the terminal is for the tests, we stop it when they are done.
-        process = subprocess.Popen(
-            command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True
-        )
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while not is_up():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise CannotStart(f"{command} does not start:\n{log.read_text()[-2000:]}")
-            time.sleep(0.05)
-        yield
-    finally:
-        process.send_signal(signal.SIGINT)  # PostgreSQL: stop without waiting for clients
-        process.wait(START_SECONDS)
 
 
 def _unprivileged(folder: Path) -> list[str]:

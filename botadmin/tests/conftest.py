@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from botadmin.tests.processes import environment, manage
+from botadmin.testing.services import PostgreSQL, Redis
+from botadmin.tests.mattermost_company import BOTS, Company
+from botadmin.tests.mattermost_storm import Proxy
+from botadmin.tests.processes import environment, manage, until
+from botadmin.tests.production import HOLDERS, Production, Traffic
+from spaces.testing.mattermost import SimulatedMattermost
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +31,49 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
             migrated = manage("migrate", env=environment(BOTADMIN_DATA_DIR=str(data)))
             assert migrated.returncode == 0, migrated.stderr
     return data / "db.sqlite3"
+
+
+@pytest.fixture
+def server() -> Iterator[SimulatedMattermost]:
+    with SimulatedMattermost() as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(server: SimulatedMattermost) -> Iterator[Proxy]:
+    proxy = Proxy(server.port)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def platform_url(server: SimulatedMattermost) -> str:
+    """Where botadmin looks for the platform."""
+    return server.url
+
+
+@pytest.fixture
+def production(tmp_path: Path) -> Iterator[Production]:
+    with PostgreSQL() as database, Redis() as broker:
+        with Production(tmp_path, database, broker) as production:
+            yield production
+        print(production.install.log.read_text())  # noqa: T201 - shown when the test fails
+
+
+@pytest.fixture
+def company(server: SimulatedMattermost, platform_url: str, production: Production) -> Company:
+    """Its bots are live, and both processes hold some of them."""
+    company = Company(server, production.install)
+    company.url = platform_url
+    company.enrol(*BOTS)
+    until(lambda: {*production.holders().values()} == {*HOLDERS})
+    return company
+
+
+@pytest.fixture
+def traffic(company: Company) -> Iterator[Traffic]:
+    """People write and clients send all the time."""
+    traffic = Traffic(company, random.Random(1))
+    traffic.start()
+    yield traffic
+    traffic.stop()

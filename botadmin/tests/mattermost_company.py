@@ -105,23 +105,29 @@ class Company:
 
     # Asking botadmin ------------------------------------------------------------------------------
 
-    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+    def request(self, method: str, path: str, **what: Any) -> requests.Response:
+        """Any answer. Raises what `requests` raises where there is none."""
         with requests.Session() as session:
             session.trust_env = False
-            answer = session.request(
-                method,
-                self._api + path,
-                json=body,
-                headers={"Authorization": f"Bearer {TOKEN}", **headers},
-                timeout=DEADLINE,
-            )
+            session.headers["Authorization"] = f"Bearer {TOKEN}"
+            return session.request(method, self._api + path, timeout=DEADLINE, **what)
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        answer = self.request(method, path, json=body, headers=headers)
         assert answer.ok, f"{answer.status_code} {answer.text}"
         return answer.json()
 
     def connections(self) -> dict[str, dict[str, Any]]:
         """What the screen says of each of our bots."""
-        found = self.ask("GET", "/bots/")["results"]
-        return {bot["slug"]: bot["connection"] for bot in found if bot["space"] == "chat"}
+        return _connections(self.ask("GET", "/bots/"))
+
+    def connections_if_told(self) -> dict[str, dict[str, Any]]:
+        """As above, or nothing while the web or its database is away."""
+        try:
+            answer = self.request("GET", "/bots/")
+        except requests.RequestException:
+            return {}
+        return _connections(answer.json()) if answer.ok else {}
 
     def are_live(self, *bots: str) -> bool:
         shown = self.connections()
@@ -286,7 +292,8 @@ class Person(threading.Thread):
 
 class Client(threading.Thread):
     """Sends to one target, one request after the other, until told to stop. Some requests are made
-    twice under their key."""
+    twice under their key. With patience all have one, and are made again for so long when the
+    answer does not come or says that something is away."""
 
     def __init__(
         self,
@@ -296,6 +303,7 @@ class Client(threading.Thread):
         chance: random.Random,
         *,
         pause_seconds: float = 1.0,
+        patience_seconds: float = 0.0,
     ) -> None:
         super().__init__(daemon=True)
         self.bot = bot
@@ -304,6 +312,7 @@ class Client(threading.Thread):
         self._over = threading.Event()
         self._chance = chance
         self._pause_seconds = pause_seconds
+        self._patience_seconds = patience_seconds
         self._url = url
         self.problem = ""
 
@@ -330,7 +339,7 @@ class Client(threading.Thread):
         first = len(self.accepted)
         texts = [f"{self.bot} {next(iter(self.to.values()))} {first + n}" for n in range(number)]
         messages = [{**self.to, "text": text} for text in texts]
-        if number == 1 and self._chance.random() < 0.3:
+        if number == 1 and not self._patience_seconds and self._chance.random() < 0.3:
             self._post(session, "", messages[0], {})
         else:
             path, body = ("bulk/", {"messages": messages}) if number > 1 else ("", messages[0])
@@ -344,13 +353,31 @@ class Client(threading.Thread):
         self, session: requests.Session, path: str, body: dict[str, Any], headers: dict[str, str]
     ) -> Any:
         """The ids of the jobs."""
-        answer = session.post(self._url + path, json=body, headers=headers, timeout=DEADLINE)
-        if answer.status_code != 202:
-            self.problem = f"{answer.status_code} {answer.text}"
-            self.stop()
-            return None
-        told = answer.json()
-        return [job["id"] for job in told.get("results", [told])]
+        deadline = time.monotonic() + self._patience_seconds
+        while True:
+            try:
+                answer = session.post(
+                    self._url + path, json=body, headers=headers, timeout=DEADLINE
+                )
+            except requests.RequestException as error:
+                said = repr(error)
+            else:
+                if answer.status_code == 202:
+                    told = answer.json()
+                    return [job["id"] for job in told.get("results", [told])]
+                said = f"{answer.status_code} {answer.text}"
+                if answer.status_code < 500:
+                    break
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(0.1)  # a client's patience, not ours
+        self.problem = said
+        self.stop()
+        return None
+
+
+def _connections(told: Any) -> dict[str, dict[str, Any]]:
+    return {bot["slug"]: bot["connection"] for bot in told["results"] if bot["space"] == "chat"}
 
 
 def _late(entries: Sequence[tuple[int, Post]]) -> list[Post]:

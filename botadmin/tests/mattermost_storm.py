@@ -112,27 +112,31 @@ class _Told:
 class Watched:
     """What was seen of one bot. Times are `time.monotonic()` seconds."""
 
-    heard_at: float  # when it was last seen to be able to hear
     live_at: float  # when it was last shown to be live
+    deaf_since: float | None = None  # when it was first seen to be unable to hear
     longest_away: float = 0.0  # seconds between two moments of being shown live
     shown: set[str] = field(default_factory=set)
 
 
 class Witness(threading.Thread):
-    """Looks several times a second at what the screen says, and at whether it can be true.
+    """Looks several times a second at what the screen says, if it says anything, and at whether it
+    can be true.
 
     A bot can hear while the server has a websocket of its that is open, not silent, and of a
     session that lasts.
     """
 
     def __init__(
-        self, company: Company, *bots: str, live_at_most_seconds: float = LIVE_AT_MOST_SECONDS
+        self,
+        company: Company,
+        *bots: str,
+        live_at_most_seconds: float = LIVE_AT_MOST_SECONDS + SLACK_SECONDS,
     ) -> None:
         super().__init__(daemon=True)
         now = time.monotonic()
-        self._most = live_at_most_seconds + SLACK_SECONDS
+        self._most = live_at_most_seconds
         self.untrue: list[str] = []
-        self.watched = {bot: Watched(now, now) for bot in bots}
+        self.watched = {bot: Watched(now) for bot in bots}
         self.looks = 0
         self._company = company
         self._server = company.server
@@ -145,22 +149,26 @@ class Witness(threading.Thread):
     def run(self) -> None:
         while not self._over.wait(0.1):
             hearing = self._hearing()
-            heard_at = time.monotonic()
-            shown = self._company.connections()
+            asked_at = time.monotonic()
+            shown = self._company.connections_if_told()
             for bot, watched in self.watched.items():
                 if hearing[bot]:
-                    watched.heard_at = heard_at
-                self._judge(bot, watched, shown[bot]["state"])
-            self.looks += 1
+                    watched.deaf_since = None
+                elif watched.deaf_since is None:
+                    watched.deaf_since = asked_at
+                if shown:
+                    self._judge(bot, watched, shown[bot]["state"], asked_at)
+            self.looks += bool(shown)
 
-    def _judge(self, bot: str, watched: Watched, state: str) -> None:
-        now = time.monotonic()
+    def _judge(self, bot: str, watched: Watched, state: str, asked_at: float) -> None:
         watched.shown.add(state)
         if state != "live":
             return
+        now = time.monotonic()
         watched.longest_away = max(watched.longest_away, now - watched.live_at)
         watched.live_at = now
-        if (deaf := now - watched.heard_at) > self._most:
+        deaf = 0.0 if watched.deaf_since is None else asked_at - watched.deaf_since
+        if deaf > self._most:
             self.untrue.append(f"{bot} is called live and has been deaf for {deaf:.1f} s")
 
     def _hearing(self) -> dict[str, bool]:

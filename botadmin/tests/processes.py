@@ -145,8 +145,13 @@ class Install:
         ]
 
 
-def until(condition: Callable[[], bool], explain: Callable[[], str] = lambda: "") -> None:
-    deadline = time.monotonic() + DEADLINE
+def until(
+    condition: Callable[[], bool],
+    explain: Callable[[], str] = lambda: "",
+    *,
+    seconds: float = DEADLINE,
+) -> None:
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"it never happened; {explain()}"
         time.sleep(0.02)

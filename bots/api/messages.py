@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.db.models import QuerySet
@@ -92,17 +92,16 @@ class Messages(View):
         },
     )
     def post(self, request: Request, slug: str) -> Response:
-        self.bot  # noqa: B018 - before anything else: is it theirs?
+        self.sender  # noqa: B018 - before anything else: is it theirs?
         return act(request, self.actor, lambda: self._send(request))
 
     def _send(self, request: Request) -> Job:
         data = request.data
-        serializer = self.get_serializer(
-            data=sending.from_form(data) if isinstance(data, QueryDict) else data
-        )
-        serializer.is_valid(raise_exception=True)
-        draft: sending.Draft = serializer.validated_data
-        (answer,) = sending.send(self.bot, [draft], requested_by=self.actor.label)
+        item = sending.from_form(data) if isinstance(data, QueryDict) else data
+        (draft,) = sending.drafts([item])
+        if isinstance(draft, ValidationError):
+            raise draft
+        (answer,) = sending.send(self.sender, [draft], requested_by=self.actor.label)
         if isinstance(answer, Refused):
             raise answer
         return answer
@@ -134,17 +133,23 @@ class Bulk(View):
         responses={202: BulkResultsSerializer},
     )
     def post(self, request: Request, slug: str) -> Response:
-        self.bot  # noqa: B018 - before anything else: is it theirs?
+        self.sender  # noqa: B018 - before anything else: is it theirs?
         once = once_of(request, self.actor)
-        answers, replayed = idempotency.perform(once, self._send)
+        made: dict[int, Job] = {}
+        answers, replayed = idempotency.perform(once, lambda: self._send(made))
+        if replayed:
+            ids = [answer for answer in answers if isinstance(answer, int)]
+            made = Job.objects.select_related("bot").in_bulk(ids)
         headers = {"Idempotency-Replayed": "true"} if replayed else {}
-        return Response({"results": _told(answers)}, status=202, headers=headers)
+        return Response({"results": _told(answers, made)}, status=202, headers=headers)
 
-    def _send(self) -> list[int | dict[str, Any]]:
-        """A job's id or a problem for each message."""
-        drafts = list(_drafts(self.given()["messages"]))
+    def _send(self, made: dict[int, Job]) -> list[int | dict[str, Any]]:
+        """A job's id or a problem for each message; the jobs are put into `made`."""
+        drafts = list(sending.drafts(self.given()["messages"]))
         valid = [draft for draft in drafts if isinstance(draft, sending.Draft)]
-        sent = iter(sending.send(self.bot, valid, requested_by=self.actor.label))
+        answers = sending.send(self.sender, valid, requested_by=self.actor.label)
+        made |= {answer.pk: answer for answer in answers if isinstance(answer, Job)}
+        sent = iter(answers)
         outcomes = (next(sent) if isinstance(draft, sending.Draft) else draft for draft in drafts)
         return [
             outcome.pk if isinstance(outcome, Job) else problems.of(outcome).body()
@@ -152,17 +157,7 @@ class Bulk(View):
         ]
 
 
-def _drafts(items: list[Any]) -> Iterator[sending.Draft | ValidationError]:
-    serializer = sending.DraftSerializer()
-    for item in items:
-        try:
-            yield serializer.run_validation(item)
-        except ValidationError as error:
-            yield error
-
-
-def _told(answers: list[int | dict[str, Any]]) -> list[dict[str, Any]]:
-    found = Job.objects.select_related("bot").in_bulk([a for a in answers if isinstance(a, int)])
+def _told(answers: list[int | dict[str, Any]], found: Mapping[int, Job]) -> list[dict[str, Any]]:
     gone = problems.of(Missing("This job is gone.")).body()
     serializer = JobSerializer()  # one for all: making it takes longer than using it
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from django.core.exceptions import (
     SuspiciousOperation,
 )
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db import DataError, InterfaceError, OperationalError
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, JsonResponse, UnreadablePostError
 from rest_framework import exceptions, serializers
 from rest_framework.fields import get_error_detail
@@ -44,7 +45,10 @@ CODES = {
     429: "throttled",
     500: "internal_error",
     503: "unavailable",
+    507: "no_room",
 }
+# What a file system says that has no room for a file, or not for one of that size.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 WHOLE = "non_field_errors"  # what is wrong with the request as a whole
 
 
@@ -90,7 +94,9 @@ def handler(error: Exception, context: dict[str, Any]) -> Response:
     """REST framework's exception handler. What nobody expected is logged and tells nothing."""
     set_rollback()
     problem = of(error)
-    if problem.status >= 500 and not isinstance(error, Unavailable | Busy):
+    if isinstance(error, IntegrityError) or (
+        problem.status >= 500 and not isinstance(error, Unavailable | Busy)
+    ):
         request = context["request"]
         log.error("%s %s failed", request.method, request.path, exc_info=error)
     response = Response(problem.body(), status=problem.status, headers=dict(problem.headers))
@@ -130,9 +136,18 @@ def of(error: Exception) -> Problem:
         case DataError():
             # Text or numbers that the database has no room for, past all our own checks.
             return Problem(status=400, detail="The request holds something that cannot be stored.")
+        case IntegrityError():
+            # Somebody was faster: it is not there any more, or there already.
+            return Problem(
+                status=409, detail="What this needs was removed or made meanwhile. Look again."
+            )
         case OperationalError() | InterfaceError():
             return Problem(
                 status=503, detail="The database is away or busy.", headers={"Retry-After": "5"}
+            )
+        case OSError(errno=number) if number in NO_ROOM:
+            return Problem(
+                status=507, detail="There is no room for files here; nothing was stored."
             )
     return Problem(status=500, detail="Something broke here; the operators' log has the details.")
 

@@ -8,6 +8,8 @@ from rest_framework import serializers
 
 from spaces.api.fields import Text
 
+LONGEST_NAME = 300  # characters
+
 
 class QueryFlag(serializers.BooleanField):
     default_error_messages = {"invalid": "It is true or false."}
@@ -22,4 +24,4 @@ class Name(Text):
     """A name or an id of something."""
 
     def __init__(self, **kwargs: Any):
-        super().__init__(**{"max_length": 300, "trim_whitespace": True} | kwargs)
+        super().__init__(**{"max_length": LONGEST_NAME, "trim_whitespace": True} | kwargs)

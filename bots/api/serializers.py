@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db.models import QuerySet
@@ -318,6 +319,25 @@ class JobSerializer(serializers.ModelSerializer):
         ]
         read_only_fields = fields
 
+    def to_representation(self, job: Job) -> dict[str, Any]:
+        """What the fields say, told without them: they took as long as storing the job."""
+        return {
+            "id": str(job.pk),
+            "bot": job.bot.slug,
+            "kind": str(job.kind),
+            "channel": None if job.channel_id is None else str(job.channel_id),
+            "state": str(job.state),
+            "priority": self.get_priority(job),
+            "created_at": _told(job.created_at),
+            "started_at": _told(job.started_at),
+            "finished_at": _told(job.finished_at),
+            "not_before": _told(job.not_before),
+            "expires_at": _told(job.expires_at),
+            "attempts": job.attempts,
+            "result": job.result,
+            "error": self.get_error(job),
+        }
+
     @extend_schema_field(serializers.ChoiceField(choices=[p.label for p in Priority]))
     def get_priority(self, job: Job) -> str:
         return str(Priority(job.priority).label)
@@ -327,6 +347,11 @@ class JobSerializer(serializers.ModelSerializer):
         if not job.error_code:
             return None
         return {"code": job.error_code, "detail": job.error_detail, "next_step": job.next_step}
+
+
+def _told(moment: datetime | None) -> str | None:
+    """As `Moment` tells it."""
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat()}Z" if moment else None
 
 
 class AttemptSerializer(serializers.ModelSerializer):

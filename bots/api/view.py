@@ -63,6 +63,14 @@ class View(GenericAPIView):
             raise Missing(f"There is no bot {slug!r}, or not for you.")
         return bot
 
+    @cached_property
+    def sender(self) -> Bot:
+        """As `bot`, for sending: it may be what it was a moment ago, and must not be changed."""
+        slug = self.kwargs["slug"]
+        if (bot := access.sender(self.actor, slug)) is None:
+            raise Missing(f"There is no bot {slug!r}, or not for you.")
+        return bot
+
     def get_serializer_class(self) -> type[serializers.BaseSerializer]:
         if self.request.method in ("POST", "PATCH", "DELETE"):
             return self.inputs.get(self.request.method, Nothing)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.db import connection as database
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
@@ -90,6 +90,7 @@ class Supervisor:
         self._opening: dict[int, str] = {}
         self._lock = threading.RLock()  # guards `_held` and the fields of what is in it
         self._ended: queue.Queue[tuple[Held, Exception]] = queue.Queue()
+        self._untold: list[tuple[Held, Exception]] = []  # settled, and not written down yet
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._reader = Reader()
@@ -121,10 +122,11 @@ class Supervisor:
         next_tick = 0.0
         while not self._stopping.is_set():
             try:
+                # First: a lease that is renewed vouches for the state that is written beside it.
+                self._settle_ended()
                 if time.monotonic() >= next_tick:
                     self._tick()
                     next_tick = time.monotonic() + self._tick_seconds
-                self._settle_ended()
                 self._open_what_may()
             except Exception:
                 # The outermost loop of the process: whatever it was, the next tick tries again.
@@ -205,6 +207,13 @@ class Supervisor:
             .order_by("?")[: min(free, CLAIMS_PER_TICK)]
         )
         for connection in candidates:
+            if self._lease_to_us(connection):
+                self._take(connection)
+
+    def _lease_to_us(self, connection: Connection) -> bool:
+        """Claim it as it was read. What a holder that is gone said last is not vouched for: it is
+        not live any more, also where opening has to wait for its turn."""
+        with transaction.atomic():
             taken = Connection.objects.filter(
                 Q(lease_until=None) | Q(lease_until__lt=Now()),
                 pk=connection.pk,
@@ -212,7 +221,9 @@ class Supervisor:
             ).update(holder=own_name(), fence=F("fence") + 1, lease_until=Now() + self._lease)
             if taken:
                 connection.fence += 1
-                self._take(connection)
+                if connection.state in (State.LIVE, State.CATCHING_UP):
+                    states.move(connection, State.STARTING, fence=connection.fence)
+        return bool(taken)
 
     def _room(self) -> int:
         """How many more we may hold: up to our limit and our share of all that are wanted."""
@@ -450,9 +461,16 @@ class Supervisor:
         with suppress(queue.Empty):
             while True:
                 self._settle(*self._ended.get_nowait())
+        while self._untold:
+            ended = self._untold.pop(0)
+            try:
+                self._tell(*ended)
+            except (OperationalError, InterfaceError):
+                self._untold.insert(0, ended)  # the database is away, not the news
+                raise
 
     def _settle(self, one: Held, error: Exception) -> None:
-        """Write down why a connection ended, and when it is tried again, if it is."""
+        """Take leave of a stream, and find when it is tried again."""
         with self._lock:
             if one.dropped:
                 return
@@ -463,6 +481,12 @@ class Supervisor:
             one.retry_at = time.monotonic() + _delay(one, error)
         self._reader.remove(one.id)
         self._close_platform(one)
+        self._untold.append((one, error))
+
+    def _tell(self, one: Held, error: Exception) -> None:
+        """Write down why a connection ended."""
+        if one.dropped:
+            return
         if isinstance(error, CredentialsRefused | Misconfigured):
             self._settle_refused(one, error)
             return

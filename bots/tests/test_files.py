@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import BytesIO
@@ -16,7 +17,7 @@ from bots import clients, files
 from bots.models import Bot, Job, Lane, LaneKind, StoredFile, WorkState
 from bots.tests.builders import make_bot, make_channel, make_job, make_space, run_lanes
 from spaces.models import LocalFile
-from spaces.platforms.errors import Rejected
+from spaces.platforms.errors import Rejected, Unavailable
 from spaces.testing import faulty
 
 pytestmark = pytest.mark.django_db
@@ -37,10 +38,10 @@ def web_server(
             for name, value in headers.items():
                 self.send_header(name.replace("_", "-"), value)
             self.end_headers()
-            if not seconds_per_byte:
-                self.wfile.write(body)
-                return
             with suppress(ConnectionError):  # whoever asked has had enough
+                if not seconds_per_byte:
+                    self.wfile.write(body)
+                    return
                 for byte in body:
                     never.wait(seconds_per_byte)
                     self.wfile.write(bytes([byte]))
@@ -138,6 +139,28 @@ def test_a_file_that_trickles_in_is_given_up_and_the_job_waits(near, monkeypatch
 
     assert (job.state, job.error_code) == (WorkState.QUEUED, "platform_unavailable")
     assert "did not arrive" in job.error_detail
+
+
+def test_a_file_for_which_the_disk_has_no_room_lets_the_job_wait(near):
+    bot = make_bot()
+    with web_server(body=b"x" * 200_000) as url:
+        job = make_job(bot, make_channel(bot), payload={"files": [{"url": url}]})
+
+        with files_grow_to(100_000), ExitStack() as stack, pytest.raises(Unavailable) as refused:
+            files.outgoing(job, stack)
+
+    assert "could not be kept" in refused.value.detail
+
+
+@contextmanager
+def files_grow_to(size: int):
+    """What a full disk is to those who write files: beyond this size, in bytes, is no room."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_lane_is_leased_for_as_long_as_its_files_may_take(near):

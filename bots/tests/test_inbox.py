@@ -611,7 +611,7 @@ def test_an_event_stays_when_its_handlers_cannot_be_given_a_turn(caplog):
     bad = ValueError("no such row")
 
     def refuse(execute, sql, params, many, context):
-        if "handlerrun" in sql and sql.startswith("INSERT"):
+        if "INSERT INTO bots_handlerrun" in sql:
             raise bad
         return execute(sql, params, many, context)
 

@@ -478,6 +478,20 @@ def test_a_dead_holders_bot_is_taken_over_and_what_it_still_brings_is_refused(su
     assert not bot.events.filter(dedupe_key="late").exists()
 
 
+def test_a_dead_holders_bot_is_not_called_live_while_it_waits_to_be_opened(supervise, shaky):
+    bots = [make_bot(f"bot-{n}", space=shaky) for n in range(OPENING_PER_HOST + 1)]
+    Connection.objects.update(holder="dead", lease_until=timezone.now(), state=State.LIVE)
+    gate = threading.Event()
+    faulty.script(*[faulty.held(gate)] * OPENING_PER_HOST, operation="connect")
+    try:
+        supervise()
+
+        until(lambda: Connection.objects.filter(holder=own_name()).count() == len(bots))
+        until(lambda: {shown(bot).state for bot in bots} == {State.STARTING})
+    finally:
+        gate.set()
+
+
 def test_nobody_takes_what_a_living_holder_has(supervise):
     bot = make_bot()
     Connection.objects.filter(bot=bot).update(holder="alive", lease_until=timezone.now() + FAR)

@@ -110,13 +110,19 @@ class MattermostStream:
         deadline = time.monotonic() + HELLO_SECONDS
         while not self._early and not (self.resumed and not self._asked):
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._socket], [], [], left)[0]:
+            if left <= 0 or not self._is_readable_within(left):
                 raise Unavailable("The server says nothing on the websocket.", code=NO_HELLO)
             self._early += self._take()
             if self._end:
                 raise Unavailable(self._end.detail, code=NO_HELLO) from self._end
         # Its answer wakes the reader, which else would not know that frames wait here.
         self._ask()
+
+    def _is_readable_within(self, seconds: float) -> bool:
+        # Not `select.select`: it knows no descriptor above 1,023, and there are two for each bot.
+        waiting = select.poll()
+        waiting.register(self._socket, select.POLLIN)
+        return bool(waiting.poll(seconds * 1000))
 
     def _ask(self) -> None:
         self._number += 1

@@ -264,7 +264,9 @@ class Http:
             response = self._session.send(
                 request,
                 # What is left after connecting and sending is for all of the answer.
-                timeout=Timeout(total=seconds, connect=min(seconds, self.default_seconds)),
+                timeout=Timeout(  # type: ignore[arg-type]  # the stubs lack it
+                    total=seconds, connect=min(seconds, self.default_seconds)
+                ),
                 proxies=self._session.proxies,
                 allow_redirects=False,
                 stream=True,

@@ -13,7 +13,8 @@ or reorders, so does this one.
 
 Modules: `state` (what is stored), `simulation` (what is running), `people`, `places`, `posting`
 and `sessions` (what can be done), `routes` (how REST asks for it), `websocket`, `sockets` and
-`actions` (events), `faults` and `controls` (trouble on command), `server` and `running` (HTTP).
+`actions` (events), `faults` and `controls` (trouble on command), `traffic` (who asked when),
+`server` and `running` (HTTP).
 """
 
 from .running import SimulatedMattermost

@@ -74,7 +74,8 @@ class Door:
         if request.path == WEBSOCKET_PATH and request.method == "GET":
             return await self._upgrade(request, token, source)
         request_id = new_id()
-        answer = await self._answer(request, request_id, token, source)
+        with self._simulation.traffic.of(token):
+            answer = await self._answer(request, request_id, token, source)
         fault = await self._meet(Place.AFTER, request, user_id)
         if fault and fault.kind == Kind.BREAK_OFF:
             answer = _broken_off(answer, request_id)

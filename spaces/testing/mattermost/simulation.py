@@ -16,6 +16,7 @@ from .outgoing import Outgoing
 from .roles import PERMISSIONS
 from .settings import DEFAULTS, Settings, merged
 from .state import Channel, Command, Session, Status, User, World
+from .traffic import Traffic
 from .websocket import Event, Hub
 
 RESPONSE_URL_SECONDS = 30 * 60
@@ -45,6 +46,7 @@ class Simulation:
         self.faults = Faults(self.clock)
         self.frames = FrameFaults()
         self.limiter = RateLimiter(self)
+        self.traffic = Traffic()
         self.dedupe = Dedupe(self.clock)
         self.statuses: dict[str, Status] = {}
         self.response_urls: dict[str, ResponseUrl] = {}

@@ -210,7 +210,9 @@ class Ear:
 
     def take(self, seconds: float) -> list[Incoming]:
         """What arrives next; raises as the stream does."""
-        if not select.select([self.stream], [], [], max(0.0, seconds))[0]:
+        waiting = select.poll()
+        waiting.register(self.stream, select.POLLIN)
+        if not waiting.poll(max(0.0, seconds) * 1000):
             return []
         new = [one for frame in self.stream.receive() for one in self.platform.decode(frame)]
         for one in new:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -73,6 +75,28 @@ def test_a_dropped_websocket_goes_on_where_it_ended(company, missed):
         later.hear_text(str(3 + missed))
 
     assert posted(later) == up_to(4 + missed)
+
+
+@pytest.fixture
+def thousand_files() -> Iterator[None]:
+    """Open in this process, as where a thousand other bots are held."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4_096), hard))
+    with ExitStack() as files:
+        for _ in range(1_100):
+            files.enter_context(open(os.devnull))
+        yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("thousand_files")
+def test_a_process_with_a_thousand_open_files_opens_one_more(company):
+    with listening(company.connected()) as ear:
+        company.write("alice", company.lounge, "hello")
+
+        ear.hear_text("hello")
+
+        assert ear.stream.fileno() > 1_023
 
 
 def test_another_process_goes_on_where_the_first_one_ended(company):
