@@ -78,18 +78,20 @@ def known(
 ) -> list[tuple[Any, ...]]:
     """Those of the `wanted` values of the `unique` columns that a row has.
 
-    As pairs: where each column is compared with a list of its own, PostgreSQL looks for all
-    combinations, which for 200 events of ten bots took 23 ms instead of 2.
+    By a join, which both databases do by looking up each in the unique index. Lists for each column
+    let PostgreSQL read all events of the bots in question, and for pairs in a list SQLite reads all
+    rows there are.
     """
     columns = ", ".join(unique)
     place = f"({', '.join(['%s'] * len(unique))})"
+    size = MOST_VALUES // len(unique)
     found: list[tuple[Any, ...]] = []
-    for start in range(0, len(wanted), MOST_VALUES // len(unique)):
-        some = wanted[start : start + MOST_VALUES // len(unique)]
+    for start in range(0, len(wanted), size):
+        some = wanted[start : start + size]
         with connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT {columns} FROM {model._meta.db_table}"
-                f" WHERE ({columns}) IN (VALUES {', '.join([place] * len(some))})",
+                f"WITH wanted ({columns}) AS (VALUES {', '.join([place] * len(some))})"
+                f" SELECT {columns} FROM wanted JOIN {model._meta.db_table} USING ({columns})",
                 [value for values in some for value in values],
             )
             found += cursor.fetchall()

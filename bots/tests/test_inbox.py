@@ -512,6 +512,22 @@ def test_a_large_batch_costs_no_more_queries_than_a_small_one():
     assert queries_for(200, "fourth") < queries_for(1, "fifth") + 10
 
 
+@pytest.mark.skipif(database.vendor != "sqlite", reason="asks SQLite how it does it")
+def test_a_batch_does_not_read_all_events_there_are():
+    bots = [make_bot("first"), make_bot("second")]
+    batch = [brought(bot, *(told(id=str(n)) for n in range(100))) for bot in bots]
+    with CaptureQueriesContext(database) as captured:
+        inbox.receive(batch)
+    selects = [q["sql"] for q in captured if "JOIN bots_event" in q["sql"]]
+
+    with database.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {selects[0]}")
+        plan = str(cursor.fetchall())
+
+    assert "SEARCH bots_event USING" in plan
+    assert "SCAN bots_event" not in plan
+
+
 # The thread -------------------------------------------------------------------------------------
 
 
