@@ -10,7 +10,7 @@ CLIENTS_READY := $(CLIENTS)/.installed
 JAVASCRIPT := spaces/tests/clients/javascript
 JAVASCRIPT_READY := $(JAVASCRIPT)/node_modules/.installed
 
-.PHONY: help run test lint types check bench test-services soak test-browser test-clients ci clean
+.PHONY: help run test lint types check bench test-services test-faults soak test-browser test-clients ci clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -37,9 +37,11 @@ check: $(READY) ## what Django and botadmin think of this install, and missing m
 bench: $(READY) ## measure, into benchmarks/results.json
 	$(BIN)/python -m benchmarks
 
-# Faults apart and two at a time: each starts an install of seven processes and measures how soon it recovers.
-test-services: $(READY) ## the suite on a PostgreSQL and a Redis of its own, and faults on purpose
+test-services: $(READY) ## the suite on a PostgreSQL and a Redis of its own
 	$(BIN)/python -m botadmin.testing.services -- $(BIN)/python -m pytest -n 4 -m "not browser and not clients and not faults"
+
+# Two at a time: each starts an install of seven processes and measures how soon it recovers.
+test-faults: $(READY) ## processes killed, PostgreSQL and Redis taken away, on purpose
 	$(BIN)/python -m pytest -n 2 -m faults
 
 soak: $(READY) ## everything that can break, at random, for SECONDS=900, from a SEED that is printed
