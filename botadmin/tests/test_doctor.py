@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -293,19 +294,19 @@ def test_a_database_that_was_not_migrated_is_told(tmp_path):
 def install(tmp_path: Path) -> Iterator[dict[str, str]]:
     """The environment of an install on a database of its own."""
     server, _, _ = os.environ["DATABASE_URL"].rpartition("/")
+    name = f"doctor_{uuid4().hex}"
     with psycopg.connect(f"{server}/postgres", autocommit=True) as database:
-        database.execute("DROP DATABASE IF EXISTS doctor WITH (FORCE)")
-        database.execute("CREATE DATABASE doctor")
+        database.execute(f"CREATE DATABASE {name}".encode())
     env = environment(
         BOTADMIN_DATA_DIR=str(tmp_path),
-        DATABASE_URL=f"{server}/doctor",
+        DATABASE_URL=f"{server}/{name}",
         BROKER_URL=os.environ["BROKER_URL"].rpartition("/")[0] + "/7",
         DJANGO_SETTINGS_MODULE="botadmin.settings",
     )
     assert manage("migrate", env=env).returncode == 0
     yield env
     with psycopg.connect(f"{server}/postgres", autocommit=True) as database:
-        database.execute("DROP DATABASE doctor WITH (FORCE)")
+        database.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 @pytest.mark.services
@@ -344,7 +345,9 @@ def test_a_server_that_forgets_is_told(install):
 @pytest.mark.services
 def test_a_database_that_cannot_be_written_is_told(install):
     with psycopg.connect(install["DATABASE_URL"], autocommit=True) as database:
-        database.execute("ALTER DATABASE doctor SET default_transaction_read_only = on")
+        name = install["DATABASE_URL"].rpartition("/")[2]
+        setting = "default_transaction_read_only"
+        database.execute(f"ALTER DATABASE {name} SET {setting} = on".encode())
 
     found = by_code(manage("doctor", "--json", env=install).stdout)
 

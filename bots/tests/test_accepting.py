@@ -23,7 +23,7 @@ from spaces.models import Channel
 
 pytestmark = pytest.mark.django_db
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from spaces.models import LocalMessage
 from spaces.testing import faulty  # registers the platform `faulty`
 
 pytestmark = pytest.mark.django_db(transaction=True)
-DEADLINE = 10.0
+DEADLINE = 60.0
 
 
 @pytest.fixture

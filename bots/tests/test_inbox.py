@@ -37,7 +37,7 @@ NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 ALICE = PersonInfo(id="alice-id", username="alice", name="Alice")
 BOB = PersonInfo(id="bob-id", username="bob", name="Bob")
 LOBBY = ChannelInfo(id="lobby-id", kind=ChannelKind.PUBLIC, name="lobby", title="Lobby")
-DEADLINE = 10.0
+DEADLINE = 60.0
 
 
 def told(kind: Kind = Kind.MESSAGE_POSTED, id: str = "1", **changes) -> Incoming:

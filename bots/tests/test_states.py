@@ -16,7 +16,7 @@ from spaces.platforms.errors import CredentialsRefused, Misconfigured
 from spaces.platforms.messages import Kind
 
 pytestmark = pytest.mark.django_db
-DEADLINE = 10.0
+DEADLINE = 60.0
 SOON, AGO = timedelta(seconds=5), timedelta(seconds=-5)
 
 

@@ -30,7 +30,7 @@ from spaces.testing import hooked
 
 pytestmark = pytest.mark.django_db
 
-DEADLINE = 10.0
+DEADLINE = 60.0
 failures: list[Exception] = []
 
 

@@ -22,7 +22,7 @@ from spaces.platforms.messages import Batch, CustomRequest, File, Incoming, Kind
 from spaces.testing.mattermost import SimulatedMattermost
 from spaces.testing.mattermost.state import Channel, Post, Session
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 BOT = "helper-bot"
 EVERYBODY = ("alice", "bob", "charlie", BOT)
 

@@ -51,7 +51,7 @@ from spaces.testing.scene import (
 # The hub reads in a thread of its own, and sees only what has been committed.
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60.0
 SECRET = "correct horse battery"
 
 
