@@ -22,7 +22,7 @@ from botadmin.tests.processes import environment, free_port, manage, start
 
 pytestmark = pytest.mark.long
 
-START_SECONDS, STOP_SECONDS = 40, 10
+START_SECONDS, STOP_SECONDS = 120, 10
 
 
 class Running:
@@ -101,24 +101,24 @@ def up(run_up, tmp_path, tables) -> Running:
 def test_it_answers_with_all_that_pages_need_and_tells_how_to_get_in(first_up):
     password, token = first_up.greeted_with("Password"), first_up.greeted_with("API token")
 
-    assert requests.get(first_up.url("/api/v1/health/live/"), timeout=10).status_code == 200
+    assert requests.get(first_up.url("/api/v1/health/live/"), timeout=60).status_code == 200
     bearer = {"Authorization": f"Bearer {token}"}
     assert (
-        requests.get(first_up.url("/api/v1/bots/"), headers=bearer, timeout=10).status_code == 200
+        requests.get(first_up.url("/api/v1/bots/"), headers=bearer, timeout=60).status_code == 200
     )
-    assert requests.get(first_up.url("/api/v1/bots/"), timeout=10).status_code == 401
+    assert requests.get(first_up.url("/api/v1/bots/"), timeout=60).status_code == 401
     with requests.Session() as browser:
-        login = browser.get(first_up.url("/"), timeout=10)
+        login = browser.get(first_up.url("/"), timeout=60)
         form = {
             "username": first_up.greeted_with("Admin"),
             "password": password,
             "csrfmiddlewaretoken": browser.cookies["csrftoken"],
             "next": "/admin/",
         }
-        page = browser.post(login.url, data=form, headers={"Referer": login.url}, timeout=10)
+        page = browser.post(login.url, data=form, headers={"Referer": login.url}, timeout=60)
     assert page.url == first_up.url("/admin/")
     assert page.status_code == 200
-    assert requests.get(first_up.url("/static/admin/js/core.js"), timeout=10).status_code == 200
+    assert requests.get(first_up.url("/static/admin/js/core.js"), timeout=60).status_code == 200
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -185,7 +185,7 @@ def test_the_environment_decides_name_password_and_token_of_the_first_start(run_
     greeted = [running.greeted_with(label) for label in ("Admin", "Password", "API token")]
     assert greeted == list(given.values())
     bearer = {"Authorization": "Bearer ba_given"}
-    assert requests.get(running.url("/api/v1/bots/"), headers=bearer, timeout=10).ok
+    assert requests.get(running.url("/api/v1/bots/"), headers=bearer, timeout=60).ok
     assert running.ask_to_stop(signal.SIGTERM) == 0
 
 
