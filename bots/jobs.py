@@ -268,7 +268,7 @@ def finished_event(job: Job) -> Event:
         kind=Kind.JOB_FINISHED,
         dedupe_key=f"job:{job.pk}:{job.attempts}:{job.state}:{ended}",
         channel_id=job.channel_id,
-        occurred_at=Now(),
+        occurred_at=timezone.now(),
         data={
             "job": str(job.pk),
             "kind": job.kind,

@@ -18,6 +18,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -26,12 +27,12 @@ from typing import Any, TypeVar
 
 from celery import current_app
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
-from kombu.exceptions import OperationalError
+from kombu.exceptions import OperationalError as BrokerError
 
 from bots import bulk
 from bots.models import Bot, Lane, LaneKind, Priority, Work, WorkState
@@ -219,7 +220,7 @@ def wake(lane_ids: Iterable[int], *, expires: float | None = None) -> None:
     try:
         for lane_id in lane_ids:
             current_app.send_task("bots.tasks.drain_lane", (lane_id,), expires=expires, retry=False)
-    except (OperationalError, OSError):
+    except (BrokerError, OSError):
         _broker_away_until = time.monotonic() + BROKER_PAUSE_SECONDS
         log.warning("the broker is away: lanes wait for the next sweep that reaches it")
 
@@ -280,36 +281,51 @@ def drain(lane_id: int) -> None:
     lane = _load(lane_id)
     if lane is None:
         return
+    ends = time.monotonic() + TURN_SECONDS
     if lane.priority != Priority.INTERACTIVE:
         urgent = due_lanes().filter(priority=Priority.INTERACTIVE).order_by("due_at")
         urgent_id = urgent.values_list("pk", flat=True).first()
-        if urgent_id is not None:
-            _turn(_load(urgent_id))
-    _turn(lane)
+        if urgent_id is not None and (parked := _turn(_load(urgent_id))) is not None:
+            wake([parked])
+    # Lanes that found no room earlier go on right here: by the broker they would go to the end of
+    # the line, and cost it another message.
+    while (parked := _turn(lane)) is not None:
+        if time.monotonic() >= ends:
+            wake([parked])
+            return
+        lane = _load(parked)
 
 
 def _load(lane_id: int) -> Lane | None:
     return Lane.objects.select_related("bot__space", "bot__connection").filter(pk=lane_id).first()
 
 
-def _turn(lane: Lane | None) -> None:
-    if lane is None or lane.kind not in _kinds:
-        return
-    if not bulkhead().enter(lane):
-        return  # parked: whoever leaves wakes it
+def _turn(lane: Lane | None) -> int | None:
+    """Returns the id of a lane that was parked and has room now."""
+    if lane is None or lane.kind not in _kinds or not bulkhead().enter(lane):
+        return None  # where there is no room it is parked, and whoever leaves finds it
     try:
-        claim = Claim.take(lane)
-        if claim is None:
-            return
-        try:
-            _kinds[lane.kind].work(claim)
-        except LeaseLost:
-            log.warning("lane %s was taken over; its new holder goes on", lane.pk)
-            return
-        claim.release()
-    finally:
+        _work(lane)
+    except BaseException:
         if (parked := bulkhead().leave(lane)) is not None:
             wake([parked])
+        raise
+    return bulkhead().leave(lane)
+
+
+def _work(lane: Lane) -> None:
+    claim = Claim.take(lane)
+    if claim is None:
+        return
+    try:
+        _kinds[lane.kind].work(claim)
+    except LeaseLost:
+        log.warning("lane %s was taken over; its new holder goes on", lane.pk)
+        return
+    except (OperationalError, InterfaceError):
+        claim.abandon()
+        raise
+    claim.release()
 
 
 class Claim:
@@ -371,18 +387,28 @@ class Claim:
         """When released, let the lane sleep until `resume`."""
         self._parked = True
 
+    def abandon(self) -> None:
+        """Give the lane back as it is, in the middle of a turn that the database cut off. Where it
+        does not answer yet, the lease runs out."""
+        connection.close()
+        with suppress(OperationalError, InterfaceError):
+            self._mine().update(claimed_until=None, holder="")
+
     def release(self) -> None:
         """Give the lane back, due when its next work is."""
+        waiting = self._waiting().filter(lane=OuterRef("pk"))
         while True:
-            lane = self._mine().only("wakeups").first()
-            if lane is None:
+            found = self._mine().values_list("wakeups", Exists(waiting)).first()
+            if found is None:
                 return
-            if lane.wakeups != self.lane.wakeups:
+            wakeups, has_work = found
+            if wakeups != self.lane.wakeups:
                 self._parked = False  # perhaps by a bot that has been started since we read it
-            due_at, priority = self._next_due()
+            # Mostly it is empty; then the first that comes sets the priority anew.
+            due_at, priority = self._next_due() if has_work else (None, Priority.BULK)
             released = (
                 self._mine()
-                .filter(wakeups=lane.wakeups)
+                .filter(wakeups=wakeups)
                 .update(claimed_until=None, holder="", due_at=due_at, priority=priority)
             )
             if released:
@@ -394,9 +420,7 @@ class Claim:
         """When there is something to do again, and how urgent the lane is until then."""
         if self._parked:
             return None, self.lane.priority
-        waiting = _kinds[self.lane.kind].model._default_manager.filter(
-            lane=self.lane, state__in=UNFINISHED
-        )
+        waiting = self._waiting().filter(lane=self.lane)
         in_line = waiting.exclude(SCHEDULED)
         if not self.lane.ordered and in_line.filter(DUE).exists():
             due_at = None
@@ -405,10 +429,14 @@ class Claim:
         else:
             due_at = waiting.aggregate(at=Min("not_before"))["at"]
             if due_at is None:
-                return None, Priority.BULK  # empty; the first that comes sets the priority anew
+                return None, Priority.BULK  # it became empty since we looked
         if self._rest_until and (due_at is None or due_at < self._rest_until):
             due_at = self._rest_until
         return due_at or Now(), self.lane.priority
+
+    def _waiting(self) -> QuerySet[Work]:
+        """All unfinished work of this kind of lane."""
+        return _kinds[self.lane.kind].model._default_manager.filter(state__in=UNFINISHED)
 
     def _mine(self) -> QuerySet[Lane]:
         return Lane.objects.filter(pk=self.lane.pk, fence=self.fence, holder=own_name())

@@ -20,7 +20,7 @@ from bots import actions, bulk
 from bots.jobs import finished_event
 from bots.lanes import Claim, LeaseLost
 from bots.memberships import describe_soon
-from bots.models import Attempt, Bot, Direction, Event, Job, JobKind, Message, WorkState
+from bots.models import Attempt, Bot, Direction, Job, JobKind, Message, WorkState
 from bots.models.lane import FINISHED
 from bots.scrub import clean, scrub
 from spaces import sync
@@ -118,10 +118,9 @@ def _write(claim: Claim, outcomes: Sequence[Outcome]) -> None:
             ],
         )
         bulk.insert([o.attempt for o in outcomes if o.attempt])
-        Event.objects.bulk_create(
-            [finished_event(job) for job in jobs if job.state in TOLD],
-            ignore_conflicts=True,  # a commit that seemed to fail, and did not, told it already
-        )
+        # A commit that seemed to fail, and did not, has told it already.
+        finished = [finished_event(job) for job in jobs if job.state in TOLD]
+        bulk.upsert(finished, unique=["bot_id", "dedupe_key"])
 
 
 def _scrub(outcome: Outcome) -> None:

@@ -47,7 +47,7 @@ from spaces.platforms.errors import (
 
 log = logging.getLogger(__name__)
 
-FLUSH_SECONDS = 0.2  # outcomes wait no longer than this to be written
+FLUSH_SECONDS = 1.0  # outcomes wait no longer than this to be written, or for the end of a batch
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 60.0
 FIRST_WRITE_PAUSE_SECONDS = 0.05

@@ -638,7 +638,7 @@ def test_outcomes_are_written_again_after_a_deadlock(channel_of_forgetful):
     failures = [OperationalError("deadlock detected")]
 
     def hiccup(execute, sql, params, many, context):
-        if "attempt" in sql.lower() and sql.startswith("INSERT") and failures:
+        if "INSERT INTO bots_attempt" in sql and failures:
             raise failures.pop()
         return execute(sql, params, many, context)
 

@@ -196,7 +196,7 @@ def test_while_the_database_is_away_nothing_is_acknowledged(caplog):
     bot = hooked_bot()
 
     def away(execute: Any, sql: str, *rest: Any) -> Any:
-        if sql.startswith("INSERT INTO bots_event"):
+        if "INSERT INTO bots_event" in sql:
             raise OperationalError("the server closed the connection")
         return execute(sql, *rest)
 

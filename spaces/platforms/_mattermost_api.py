@@ -20,8 +20,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO, NoReturn
 
-import requests
-
 from spaces.platforms import http, nested
 from spaces.platforms.contract import Account
 from spaces.platforms.errors import (
@@ -171,7 +169,7 @@ class Api:
             if not self._token:
                 self._log_in()
         try:
-            return self._as_json(self.http.request("GET", "/users/me"))
+            return self.as_json(self.http.request("GET", "/users/me"))
         except CredentialsRefused:
             if not self._can_log_in:
                 raise
@@ -210,7 +208,7 @@ class Api:
             # Before it is: an answer that gets lost has used it up all the same.
             self._remember("", used := _mark(body["token"]))
         try:
-            response = self.http.request("POST", "/users/login", body=body)
+            answer = self.http.request("POST", "/users/login", body=body)
         except OutcomeUnknown as error:
             # A session too many harms nobody: it may be tried again.
             raise Unavailable(error.detail) from error
@@ -221,7 +219,7 @@ class Api:
             if self._take_over(over):
                 return  # the code served another process a moment ago
             raise
-        self._token = response.headers.get("Token", "")
+        self._token = answer.headers.get("Token", "")
         if not self._token:
             raise Misconfigured("The server's login gave no session.", option="url")
         self._remember(self._token, used)
@@ -251,19 +249,19 @@ class Api:
     # Requests -------------------------------------------------------------------------------------
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
-        return self._as_json(self.request("GET", path, query=query))
+        return self.as_json(self.request("GET", path, query=query))
 
     def listing(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         """As `get`, of what may be long. Raises `NotFound` with code `NO_CHANNELS` for the channels
         of somebody who is in none."""
         seconds = self.http.long_seconds
-        response = self.request("GET", path, query=query, timeout_seconds=seconds)
-        return self._as_json(response)
+        answer = self.request("GET", path, query=query, timeout_seconds=seconds)
+        return self.as_json(answer)
 
     def post(self, path: str, body: Any = None, **how: Any) -> Any:
-        response = self.request("POST", path, body=body, **how)
+        answer = self.request("POST", path, body=body, **how)
         try:
-            return self._as_json(response)
+            return self.as_json(answer)
         except Unavailable as error:
             if how.get("idempotent"):
                 raise
@@ -274,25 +272,25 @@ class Api:
         return self.post(path, body, idempotent=True)
 
     def put(self, path: str, body: Any = None) -> Any:
-        return self._as_json(self.request("PUT", path, body=body))
+        return self.as_json(self.request("PUT", path, body=body))
 
     def delete(self, path: str, **how: Any) -> None:
         self.request("DELETE", path, **how)
 
-    def request(self, method: str, path: str, **how: Any) -> requests.Response:
+    def request(self, method: str, path: str, **how: Any) -> http.Answer:
         """As `Http.request`. Raises `Unavailable` when a session has ended that can be had anew:
         whoever connects next logs in, one for all."""
         with self._session_may_end():
             return self.http.request(method, path, **how)
 
-    def ask(self, method: str, path: str, **how: Any) -> requests.Response:
+    def ask(self, method: str, path: str, **how: Any) -> http.Answer:
         """As `request`, but an answer that refuses is an answer. Failures of the way are raised,
         and so is what concerns more than this request: 401, 429, 5xx."""
         with self._session_may_end():
-            response, call = self.http.ask(method, path, **how)
-            if response.status_code in (401, 429) or response.status_code >= 500:
-                raise refused(response, call)
-        return response
+            answer, call = self.http.ask(method, path, **how)
+            if answer.status in (401, 429) or answer.status >= 500:
+                raise refused(answer, call)
+        return answer
 
     def download(self, path: str) -> BinaryIO:
         with self._session_may_end():
@@ -324,12 +322,12 @@ class Api:
         for start in range(0, len(ids), IDS_PER_REQUEST):
             yield from self.look_up(path, list(ids[start : start + IDS_PER_REQUEST])) or []
 
-    def _as_json(self, response: requests.Response) -> Any:
+    def as_json(self, answer: http.Answer) -> Any:
         try:
-            return nested.loads(response.content)
+            return nested.loads(answer.content)
         except ValueError as error:
-            if "json" in response.headers.get("Content-Type", ""):
-                raise _broken_off(response) from error
+            if "json" in answer.headers.get("Content-Type", ""):
+                raise _broken_off(answer) from error
             raise Misconfigured(
                 "The server does not answer in JSON; is this Mattermost's own address?",
                 option="url",
@@ -339,15 +337,15 @@ class Api:
 # Refusals -----------------------------------------------------------------------------------------
 
 
-def refused(response: requests.Response, call: http.Call) -> PlatformError | Misconfigured:
+def refused(answer: http.Answer, call: http.Call) -> PlatformError | Misconfigured:
     """What an answer that is no success means. Told apart by ids: the texts are translated."""
-    told = error_of(response)
+    told = error_of(answer)
     error_id, message = str(told.get("id", "")), str(told.get("message", ""))
-    detail = message or f"The server answered {response.status_code} to {call.method} {call.path}."
-    is_refusal = response.status_code == 401 or (response.status_code in (400, 403) and error_id)
+    detail = message or f"The server answered {answer.status} to {call.method} {call.path}."
+    is_refusal = answer.status == 401 or (answer.status in (400, 403) and error_id)
     if is_refusal and call.path == "/users/login":
         return _login_refused(error_id, detail)
-    if response.status_code == 401:
+    if answer.status == 401:
         return CredentialsRefused(
             "The server does not accept the token, or its session has ended.",
             next_step="Set a token that is valid, or let an administrator enable the account and "
@@ -356,28 +354,28 @@ def refused(response: requests.Response, call: http.Call) -> PlatformError | Mis
     for beginning, (kind, code, next_step) in REFUSALS.items():
         if error_id.startswith(beginning):
             return kind(detail, code=code, next_step=next_step or None)
-    if response.status_code == 501:
+    if answer.status == 501:
         return Rejected(
             detail, code=SWITCHED_OFF, next_step="An administrator switches this feature on."
         )
-    if response.status_code == 413:  # by a proxy, which knows no ids
+    if answer.status == 413:  # by a proxy, which knows no ids
         return Rejected(detail, code="file_too_large" if call.path == "/files" else "too_long")
-    return http.refusal(response, call, detail)
+    return http.refusal(answer, call, detail)
 
 
-def error_of(response: requests.Response) -> Fields:
+def error_of(answer: http.Answer) -> Fields:
     """The server's error object, empty for answers of somebody in between. Where the error was met
     before the first row of a list, the list's bracket is in front of it."""
     try:
-        told = nested.loads(response.content.removeprefix(b"["))
+        told = nested.loads(answer.content.removeprefix(b"["))
     except ValueError:
         return {}
     return told if isinstance(told, dict) else {}
 
 
-def _broken_off(response: requests.Response) -> PlatformError:
+def _broken_off(answer: http.Answer) -> PlatformError:
     """Lists are written row by row: an error on the way comes too late to change the status."""
-    if str(error_of(response).get("id", "")).startswith(CHANNELS_MISSING):
+    if str(error_of(answer).get("id", "")).startswith(CHANNELS_MISSING):
         return NotFound("There are no channels.", code=NO_CHANNELS)
     return Unavailable("The server's answer broke off in the middle.")
 

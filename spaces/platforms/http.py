@@ -1,10 +1,10 @@
 """HTTP to a platform, for all that speak it: one keep-alive session per platform object.
 
-What `requests` would do by itself and a bot must not: keep cookies, look into `~/.netrc`, follow
-redirects with the credentials, retry. What it does not and we need: one TLS context for all objects
-of a space, a limit on the whole of a request and not on each of its reads, failures told apart by
-whether the request may have arrived, and a trace without secrets. Sessions and their connections
-are in `_http_session`.
+On urllib3, and not on `requests`, which does what a bot must not: keep cookies, look into
+`~/.netrc`, follow redirects with the credentials; and takes twice the time. What neither does and
+we need: one TLS context for all objects of a space, a limit on the whole of a request and not on
+each of its reads, failures told apart by whether the request may have arrived, and a trace without
+secrets. Sessions and their connections are in `_http_session`.
 """
 
 from __future__ import annotations
@@ -15,19 +15,18 @@ import logging
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
-import requests
-from urllib3 import Timeout
+from urllib3 import BaseHTTPResponse, Timeout
 from urllib3 import exceptions as urllib3
 
 from spaces.platforms import trace
-from spaces.platforms._http_session import Upload, open_session, proxies, tls_context
+from spaces.platforms._http_session import Session, Upload, proxies, tls_context
 from spaces.platforms.contract import Account, Option
 from spaces.platforms.errors import (
     CredentialsRefused,
@@ -47,6 +46,11 @@ IDLE_SECONDS = 45.0  # servers close idle connections after a minute; a request 
 RETRY_AFTER = 5.0  # seconds, when a rate limit names no time
 LARGEST_BODY = 32 * 1024 * 1024  # bytes of an answer that is read as a whole
 CHUNK = 64 * 1024  # bytes
+HEADERS = {
+    "Accept": "*/*",
+    "Accept-Encoding": "gzip, deflate",
+    "User-Agent": "botadmin",
+}
 
 OPTIONS: tuple[Option, ...] = (
     Option(
@@ -121,8 +125,25 @@ class Call:
     timeout_seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back, read as a whole. `headers` takes names in any case."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    @property
+    def is_success(self) -> bool:
+        return _is_success(self.status)
+
+    @property
+    def text(self) -> str:
+        return self.content.decode(errors="replace")
+
+
 # Puts an answer that is no success into our words.
-Refusal = Callable[[requests.Response, Call], PlatformError | Misconfigured]
+Refusal = Callable[[Answer, Call], PlatformError | Misconfigured]
 
 
 class Http:
@@ -148,7 +169,7 @@ class Http:
         self.long_seconds = float(options["long_timeout_seconds"])
         self.asset_seconds = float(options["asset_timeout_seconds"])
         self._secrets = trace.forms(account.credentials.values()) if options["debug_log"] else None
-        self._session = open_session(tls_context(options), proxies(base, options))
+        self._session = Session(base, tls_context(options), proxies(base, options))
         self._used_at = 0.0  # time.monotonic()
         self.clock_skew_seconds = 0.0  # how far the server's clock is ahead of ours
 
@@ -171,24 +192,24 @@ class Http:
 
     def json(self, method: str, path: str, **how: Any) -> Any:
         """The JSON of the answer; takes what `request` takes, and raises as it does."""
-        response = self.request(method, path, **how)
+        answer = self.request(method, path, **how)
         try:
-            return json.loads(response.content)
+            return json.loads(answer.content)
         except (ValueError, RecursionError) as error:
             raise Misconfigured(
                 f"{self._host} does not answer in JSON; is this the server's own address?",
                 option="url",
             ) from error
 
-    def request(self, method: str, path: str, **how: Any) -> requests.Response:
+    def request(self, method: str, path: str, **how: Any) -> Answer:
         """A successful answer; takes what `ask` takes, and raises as it does.
 
         Raises besides what the platform's `refusal` makes of an answer that is no success.
         """
-        response, call = self.ask(method, path, **how)
-        if not _is_success(response):
-            raise self._refusal(response, call)
-        return response
+        answer, call = self.ask(method, path, **how)
+        if not answer.is_success:
+            raise self._refusal(answer, call)
+        return answer
 
     def ask(
         self,
@@ -200,7 +221,7 @@ class Http:
         headers: Mapping[str, str] | None = None,
         idempotent: bool | None = None,
         timeout_seconds: float | None = None,
-    ) -> tuple[requests.Response, Call]:
+    ) -> tuple[Answer, Call]:
         """Any answer, read as a whole. `body` is JSON, or a binary stream of known length.
 
         Raises `Unavailable` when nothing arrived or repeating does no harm, `OutcomeUnknown` when
@@ -213,11 +234,8 @@ class Http:
             idempotent=method != "POST" if idempotent is None else idempotent,
             timeout_seconds=timeout_seconds or self.default_seconds,
         )
-        sent = self._send(call, query, body, headers)
-        with self._in_our_words(call), closing(sent) as response:
-            response._content = _read(response)
-        self._note(call, response, _body_of(response))
-        return response, call
+        answer = self._read(call, self._send(call, query, body, headers))
+        return answer, call
 
     def stream(self, path: str) -> BinaryIO:
         """The bytes of an answer, read bit by bit; the caller closes it.
@@ -225,16 +243,11 @@ class Http:
         Raises as `request` does. Waiting for the bytes may take `asset_seconds` in all.
         """
         call = Call(method="GET", path=path, idempotent=True, timeout_seconds=self.asset_seconds)
-        with ExitStack() as unless_it_streams:
-            response = unless_it_streams.enter_context(closing(self._send(call)))
-            if not _is_success(response):
-                with self._in_our_words(call):
-                    response._content = _read(response)
-                self._note(call, response, _body_of(response))
-                raise self._refusal(response, call)
-            self._note(call, response, "[a stream]")
-            unless_it_streams.pop_all()
-        return io.BufferedReader(_Body(response), CHUNK)
+        sent = self._send(call)
+        if not _is_success(sent.status):
+            raise self._refusal(self._read(call, sent), call)
+        self._note(call, sent.status, "[a stream]")
+        return io.BufferedReader(_Body(sent), CHUNK)
 
     def _send(
         self,
@@ -242,43 +255,46 @@ class Http:
         query: Mapping[str, Any] | None = None,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
-    ) -> requests.Response:
+    ) -> BaseHTTPResponse:
         """The answer, its body not read yet."""
         self._refresh()
         is_stream = hasattr(body, "read")
         self._announce(call, query, "[a stream]" if is_stream else body)
         seconds = call.timeout_seconds
+        complete = HEADERS | self._authorization()
+        data: bytes | Upload | None = None
+        if is_stream:
+            data = Upload(body, seconds)
+            complete["Content-Length"] = str(len(data))
+        elif body is not None:
+            data = _as_json(body)
+            complete["Content-Type"] = "application/json"
         with self._in_our_words(call):
-            # Not by `session.request`, which merges settings and cookies that we have none of: a
-            # tenth of what a request costs.
-            request = requests.PreparedRequest()
-            request.prepare(
-                method=call.method,
-                url=self._base + call.path,
-                params=query,
-                json=None if is_stream else body,
-                data=Upload(body, seconds) if is_stream else None,
-                headers={**self._session.headers, **(headers or {})},
-                auth=self._sign,
-            )
+            started = time.monotonic()
             response = self._session.send(
-                request,
+                call.method,
+                call.path + _as_query(query, call.path),
+                data,
+                complete | _sendable(headers or {}),
                 # What is left after connecting and sending is for all of the answer.
-                timeout=Timeout(  # type: ignore[arg-type]  # the stubs lack it
-                    total=seconds, connect=min(seconds, self.default_seconds)
-                ),
-                proxies=self._session.proxies,
-                allow_redirects=False,
-                stream=True,
+                Timeout(total=seconds, connect=min(seconds, self.default_seconds)),
             )
-        self._learn_clock(response)
+            self._learn_clock(response.headers, time.monotonic() - started)
         return response
+
+    def _read(self, call: Call, response: BaseHTTPResponse) -> Answer:
+        with self._in_our_words(call), closing(response):
+            content = _content(response)
+        answer = Answer(status=response.status, headers=response.headers, content=content)
+        if self._secrets is not None or trace.is_collected():
+            self._note(call, answer.status, _body_of(content))
+        return answer
 
     @contextmanager
     def _in_our_words(self, call: Call) -> Iterator[None]:
         try:
             yield
-        except (requests.RequestException, urllib3.HTTPError, OSError) as error:
+        except (urllib3.HTTPError, OSError) as error:
             lost = _lost(error, call, self._host)
             self._log(f"< {call.method} {call.path}: {lost.detail}")
             raise lost from error
@@ -286,12 +302,12 @@ class Http:
             # Without its text and as no cause: it quotes what could not be sent.
             raise Misconfigured(f"{self._host} cannot be asked like this.") from None
 
-    def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if authorization := self._authorize():
-            if not (authorization.isascii() and authorization.isprintable()):
-                raise Misconfigured("A credential holds characters that no header may hold.")
-            request.headers["Authorization"] = authorization
-        return request
+    def _authorization(self) -> dict[str, str]:
+        if not (authorization := self._authorize()):
+            return {}
+        if not (authorization.isascii() and authorization.isprintable()):
+            raise Misconfigured("A credential holds characters that no header may hold.")
+        return {"Authorization": authorization}
 
     def _refresh(self) -> None:
         """Drop connections that the server is about to close, if it has not yet."""
@@ -300,12 +316,12 @@ class Http:
             self._session.close()
         self._used_at = now
 
-    def _learn_clock(self, response: requests.Response) -> None:
+    def _learn_clock(self, headers: Mapping[str, str], seconds: float) -> None:
         with suppress(KeyError, ValueError, TypeError):
-            told = parsedate_to_datetime(response.headers["Date"])
+            told = parsedate_to_datetime(headers["Date"])
             # The header counts whole seconds, and was written at some time since we asked.
             least = (told - datetime.now(UTC)).total_seconds()
-            most = least + 1.0 + response.elapsed.total_seconds()
+            most = least + 1.0 + seconds
             if not least <= self.clock_skew_seconds <= most:
                 self.clock_skew_seconds = (least + most) / 2
 
@@ -317,10 +333,10 @@ class Http:
         trace.record(request=asked)
         self._log("> ", asked)
 
-    def _note(self, call: Call, response: requests.Response, body: Any) -> None:
-        told = {"status": response.status_code, "body": body}
+    def _note(self, call: Call, status: int, body: Any) -> None:
+        told = {"status": status, "body": body}
         trace.record(response=told)
-        seconds = response.elapsed.total_seconds()
+        seconds = time.monotonic() - self._used_at
         self._log(f"< {call.method} {call.path} after {seconds:.3f} s: ", told)
 
     def _log(self, line: str, exchanged: Mapping[str, Any] | None = None) -> None:
@@ -332,7 +348,7 @@ class Http:
 class _Body(io.RawIOBase):
     """An answer's bytes as they come; failures while reading are in our words."""
 
-    def __init__(self, response: requests.Response):
+    def __init__(self, response: BaseHTTPResponse):
         self._response = response
 
     def readable(self) -> bool:
@@ -340,7 +356,7 @@ class _Body(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         try:
-            data = self._response.raw.read(len(buffer), decode_content=True)
+            data = self._response.read(len(buffer))
         except (urllib3.HTTPError, OSError) as error:
             raise Unavailable(f"The file stopped coming: {type(error).__name__}.") from error
         buffer[: len(data)] = data
@@ -354,9 +370,9 @@ class _Body(io.RawIOBase):
 # Failures -----------------------------------------------------------------------------------------
 
 
-def refusal(response: requests.Response, call: Call, detail: str) -> PlatformError | Misconfigured:
+def refusal(answer: Answer, call: Call, detail: str) -> PlatformError | Misconfigured:
     """What a status means where the platform says nothing finer."""
-    status = response.status_code
+    status = answer.status
     if status == 401:
         return CredentialsRefused(detail)
     if status == 403:
@@ -364,7 +380,7 @@ def refusal(response: requests.Response, call: Call, detail: str) -> PlatformErr
     if status == 404:
         return NotFound(detail)
     if status == 429:
-        return RateLimited(detail, retry_after=retry_after(response.headers))
+        return RateLimited(detail, retry_after=retry_after(answer.headers))
     if status >= 500:
         # What was broken may have been the answer only.
         return Unavailable(detail) if call.idempotent else OutcomeUnknown(detail)
@@ -396,30 +412,50 @@ def _host(url: str) -> str:
         raise Misconfigured(f"The URL is invalid: {error}.", option="url") from error
 
 
-class _TooLong(requests.RequestException):
+class _TooLong(urllib3.HTTPError):
     pass
 
 
-def _is_success(response: requests.Response) -> bool:
-    return 200 <= response.status_code < 300  # `response.ok` takes redirects for one
+def _as_json(body: Any) -> bytes:
+    try:
+        return json.dumps(body, allow_nan=False).encode()
+    except ValueError:
+        raise Rejected("The request holds a value that cannot be sent.") from None
 
 
-def _read(response: requests.Response) -> bytes:
+def _sendable(headers: Mapping[str, str]) -> dict[str, str]:
+    if not all(value.isascii() and value.isprintable() for value in headers.values()):
+        raise Rejected("The request holds a value that cannot be sent.")
+    return dict(headers)
+
+
+def _as_query(query: Mapping[str, Any] | None, path: str) -> str:
+    """What follows the path. Values that are `None` are left out, lists name each of theirs."""
+    named = {name: value for name, value in (query or {}).items() if value is not None}
+    if not named:
+        return ""
+    return f"{'&' if '?' in path else '?'}{urlencode(named, doseq=True)}"
+
+
+def _is_success(status: int) -> bool:
+    return 200 <= status < 300
+
+
+def _content(response: BaseHTTPResponse) -> bytes:
     body = bytearray()
-    for chunk in response.iter_content(CHUNK):
+    while chunk := response.read(CHUNK):
         body += chunk
         if len(body) > LARGEST_BODY:
             raise _TooLong
     return bytes(body)
 
 
-def _body_of(response: requests.Response) -> Any:
+def _body_of(content: bytes) -> Any:
     """For people: JSON if it is, else as much text as they will see of it."""
     try:
-        # Not `response.json()`, which guesses the encoding of what is none, and takes long.
-        return json.loads(response.content)
+        return json.loads(content)
     except (ValueError, RecursionError):
-        return response.content[: trace.LONGEST_TEXT].decode(errors="replace")
+        return content[: trace.LONGEST_TEXT].decode(errors="replace")
 
 
 def _lost(error: Exception, call: Call, host: str) -> PlatformError | Misconfigured:
@@ -428,8 +464,6 @@ def _lost(error: Exception, call: Call, host: str) -> PlatformError | Misconfigu
     for cause in causes:
         if wrong := _misconfigured(cause, host):
             return wrong
-    if isinstance(error, requests.exceptions.InvalidJSONError | requests.exceptions.InvalidHeader):
-        return Rejected("The request holds a value that cannot be sent.")
     detail = f"{host} {_words(causes, call)}."
     # No connection came about, so that the server saw nothing. Its subclass is all but a timeout.
     if call.idempotent or any(isinstance(each, urllib3.ConnectTimeoutError) for each in causes):
@@ -457,14 +491,7 @@ def _misconfigured(cause: BaseException, host: str) -> Misconfigured | None:
                 option="url",
                 next_step="Write http:// in place of https://, or correct the port.",
             )
-        case requests.exceptions.InvalidProxyURL():
-            return Misconfigured("The URL of the proxy cannot be used.", option="proxy")
-        case (
-            requests.exceptions.InvalidURL()
-            | requests.exceptions.InvalidSchema()
-            | requests.exceptions.MissingSchema()
-            | urllib3.LocationValueError()
-        ):
+        case urllib3.LocationValueError():
             return Misconfigured(f"The URL of {host} or its proxy cannot be used.", option="url")
     return None
 
@@ -475,7 +502,7 @@ def _refuses_certificate(error: ssl.SSLError) -> bool:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it wraps; urllib3 and requests hand their causes on in several ways."""
+    """The error and what it wraps; urllib3 hands its causes on in several ways."""
     seen: set[int] = set()
     waiting: list[BaseException] = [error]
     while waiting:
@@ -495,11 +522,7 @@ def _words(causes: list[BaseException], call: Call) -> str:
         return f"answered with more than {LARGEST_BODY} bytes"
     if any(isinstance(each, TimeoutError | urllib3.ReadTimeoutError) for each in causes):
         return f"did not answer within {call.timeout_seconds:g} s"
-    of_system = [
-        each
-        for each in causes
-        if isinstance(each, OSError) and not isinstance(each, requests.RequestException)
-    ]
+    of_system = [each for each in causes if isinstance(each, OSError)]
     if not of_system:
         return f"did not answer as it should: {type(causes[-1]).__name__}"
     return f"cannot be reached: {of_system[-1].strerror or of_system[-1]}"

@@ -248,9 +248,9 @@ class Mattermost(Platform):
 
     def _config(self) -> tuple[Fields, str]:
         """The configuration that clients may see, and the server's version."""
-        response = self._api.request("GET", "/config/client", query={"format": "old"})
-        version = ".".join(response.headers.get("X-Version-Id", "").split(".")[:3])
-        return response.json(), version
+        answer = self._api.request("GET", "/config/client", query={"format": "old"})
+        version = ".".join(answer.headers.get("X-Version-Id", "").split(".")[:3])
+        return self._api.as_json(answer), version
 
     def check(self, identity: Identity) -> list[Finding]:
         findings = checking.findings(self._api, self._me, identity, teams_wanted=self._teams_wanted)
@@ -598,7 +598,7 @@ class Mattermost(Platform):
         steps = unquote(request.path).split("/")
         if not _CUSTOM_PATH.fullmatch(request.path) or ".." in steps:
             raise Rejected("The path must be one below the server's API.", code="invalid_path")
-        response = self._api.ask(
+        answer = self._api.ask(
             request.method,
             request.path,
             query=request.query,
@@ -607,10 +607,10 @@ class Mattermost(Platform):
             timeout_seconds=self._api.http.long_seconds,
         )
         try:
-            body = nested.loads(response.content)
-            return CustomResponse(status=response.status_code, body=body)
+            body = nested.loads(answer.content)
+            return CustomResponse(status=answer.status, body=body)
         except ValueError:
-            return CustomResponse(status=response.status_code, body=response.text)
+            return CustomResponse(status=answer.status, body=answer.text)
 
     # Refusals, told better ------------------------------------------------------------------------
 

@@ -44,6 +44,11 @@ def collect(secrets: Mapping[str, str]) -> Iterator[Trace]:
         _current.reset(token)
 
 
+def is_collected() -> bool:
+    """Whether anybody will read what is recorded."""
+    return _current.get() is not None
+
+
 def record(*, request: Any = None, response: Any = None) -> None:
     """Note a request about to be made, or the response to the one noted last."""
     trace = _current.get()

@@ -104,8 +104,8 @@ def make_http(url, authorize=lambda: "", **options):
     return http.Http(url, account, authorize=authorize, refusal=refused)
 
 
-def refused(response, call):
-    return http.refusal(response, call, f"{call.method} {call.path}: {response.status_code}")
+def refused(answer, call):
+    return http.refusal(answer, call, f"{call.method} {call.path}: {answer.status}")
 
 
 @contextmanager
@@ -329,9 +329,9 @@ def test_a_status_says_what_may_be_done_next(server, connect, status, on_get, on
 def test_whoever_asks_gets_refusals_as_answers(server, connect):
     server.will(answer({"id": "no"}, status=404))
 
-    response, call = connect(server.url).ask("GET", "/thing")
+    answered, call = connect(server.url).ask("GET", "/thing")
 
-    assert (response.status_code, response.json()) == (404, {"id": "no"})
+    assert (answered.status, json.loads(answered.content)) == (404, {"id": "no"})
     assert (call.method, call.path, call.idempotent) == ("GET", "/thing", True)
 
 
