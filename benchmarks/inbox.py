@@ -1,7 +1,7 @@
 """Events stored per second through the inbox, beside Django storing the very same rows.
 
 One writer thread, as in every process that holds connections; each event comes by itself, as from
-many bots at once, and the inbox makes its batches of 200.
+many bots at once, and the inbox makes its batches.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from django.db import transaction
 
 from benchmarks.figures import Figure, side_by_side
 from benchmarks.scene import CHANNELS, make_bots
-from bots.inbox import BATCH, Inbox, Received
+from bots.inbox import Inbox, Received
 from bots.models import Bot, Connection, Direction, Event, Message
 from spaces.models import Channel
 from spaces.platforms.messages import Incoming, Kind, PersonInfo
 
 EVENTS = 10_000  # a run
+ROWS = 200  # that Django stores in one go
 BOTS = 10
 EVENT_BYTES = 1_300
 PEOPLE = [
@@ -52,17 +53,17 @@ def main() -> list[Figure]:
         events = [_event(bot, incoming, channels) for bot, incoming in told]
         messages = [_message(bot, incoming, channels) for bot, incoming in told]
         started = time.perf_counter()
-        for start in range(0, EVENTS, BATCH):
+        for start in range(0, EVENTS, ROWS):
             with transaction.atomic():
-                Event.objects.bulk_create(events[start : start + BATCH])
-                Message.objects.bulk_create(messages[start : start + BATCH])
+                Event.objects.bulk_create(events[start : start + ROWS])
+                Message.objects.bulk_create(messages[start : start + ROWS])
         return EVENTS / (time.perf_counter() - started)
 
     figure = Figure(
         what=f"events of {EVENT_BYTES / 1000} kB with their messages stored through the inbox",
         unit="events/s",
         aim="10,000 or more",
-        yardstick=f"bulk_create({BATCH}) of the same rows, made beforehand",
+        yardstick=f"bulk_create({ROWS}) of the same rows, made beforehand",
         **side_by_side(through_the_inbox, in_bulk),
     )
     inbox.stop(timeout=10)

@@ -232,11 +232,11 @@ def queue(stored: Iterable[tuple[Event, Incoming]], answer_seconds: float = 0) -
             by_bot[event.bot_id].append(event)
     if not by_bot:
         return
-    channels = Channel.objects.in_bulk(
-        {event.channel_id for events in by_bot.values() for event in events if event.channel_id}
-    )
-    bots = Bot.objects.filter(pk__in=by_bot).exclude(handlers=[]).select_related("space")
-    for bot in bots.order_by("pk"):
+    answering = Bot.objects.filter(pk__in=by_bot).exclude(handlers=[]).select_related("space")
+    bots = list(answering.order_by("pk"))
+    told = [event.channel_id for bot in bots for event in by_bot[bot.pk]]
+    channels = Channel.objects.in_bulk({pk for pk in told if pk}) if told else {}
+    for bot in bots:
         ordered = clients.options(bot)["event_handling"] == "in_order"
         entries = [
             lanes.Entry(

@@ -44,19 +44,20 @@ def scrub(value: Any) -> Any:
 
 
 def _each_text(value: Any, change: Callable[[str], str], levels: int = DEEPEST) -> Any:
-    match value:
-        case str():
-            return change(value)
-        case float() if not math.isfinite(value):
+    # Every event passes here with all it holds: `match` takes three times as long to tell that a
+    # value is of none of the kinds.
+    if isinstance(value, str):
+        return change(value)
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        if not levels:
             return None
-        case Mapping() | list() | tuple() if not levels:
-            return None
-        case Mapping():
-            return {
-                _each_text(k, change): _each_text(v, change, levels - 1) for k, v in value.items()
-            }
-        case list() | tuple():
-            return [_each_text(item, change, levels - 1) for item in value]
+        return {_each_text(k, change): _each_text(v, change, levels - 1) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_each_text(item, change, levels - 1) for item in value] if levels else None
     return value
 
 
