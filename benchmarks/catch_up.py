@@ -22,7 +22,7 @@ from spaces.platforms.messages import Kind
 
 CHANNELS = 100
 POSTS_EACH = 100
-POSTS = CHANNELS * POSTS_EACH
+POSTS = CHANNELS * POSTS_EACH + 1  # the one at the end of the outage
 TEXT = "The quick brown fox jumps over the lazy dog. " * 4
 RUNS = 5
 LOOK_SECONDS = 0.1

@@ -72,15 +72,18 @@ def make_channels(server: SimulatedMattermost, number: int) -> None:
 
 
 def post(server: SimulatedMattermost, number: int, text: str) -> int:
-    """After some minutes, let the person write so often in each of these channels, and the server
-    forget whatever it would resume; returns a moment before that, in its milliseconds."""
+    """In the middle of some minutes, let the person write so often in each of these channels, and
+    once more at the end, lest the next catching up begins in the middle; and the server forget
+    whatever it would resume. Returns a moment before that, in its milliseconds."""
     server.controls.advance(OUTAGE_SECONDS)
     began: int = server.simulation.now() - 1
     server.controls.forget_connections()
-    for channel in list(server.world.channels.values()):
-        if channel.name.startswith("channel-"):
-            for n in range(number):
-                server.make.post("alice", channel, f"{n} {text}")
+    named = [one for one in server.world.channels.values() if one.name.startswith("channel-")]
+    for channel in named:
+        for n in range(number):
+            server.make.post("alice", channel, f"{n} {text}")
+    server.controls.advance(OUTAGE_SECONDS)
+    server.make.post("alice", named[0], text)
     return began
 
 

@@ -9,11 +9,12 @@ for each value of each row cost its driver as much time as all else together.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cache
+from itertools import islice
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import connection
@@ -23,6 +24,7 @@ MOST_VALUES = 30_000  # of one statement; SQLite takes 32,766
 CONVERTED = (DateTimeField, JSONField, UUIDField)  # whose values are not the database's own
 
 Fields = tuple["Field[Any, Any]", ...]
+M = TypeVar("M", bound=Model)
 
 
 def insert(rows: Sequence[Model]) -> None:
@@ -84,7 +86,7 @@ def update(rows: Sequence[Model], names: Sequence[str]) -> None:
 
 
 def known(
-    model: type[Model], unique: Sequence[str], wanted: Sequence[tuple[Any, ...]]
+    model: type[Model], unique: Sequence[str], wanted: Collection[tuple[Any, ...]]
 ) -> list[tuple[Any, ...]]:
     """Those of the `wanted` values of the `unique` columns that a row has.
 
@@ -92,19 +94,36 @@ def known(
     let PostgreSQL read all events of the bots in question, and for pairs in a list SQLite reads all
     rows there are.
     """
-    table, columns = model._meta.db_table, ", ".join(unique)
-    by_column = {str(field.column): field for field in model._meta.concrete_fields}
-    fields = tuple(by_column[column] for column in unique)
-    size = MOST_VALUES // len(unique)
+    columns = ", ".join(unique)
     found: list[tuple[Any, ...]] = []
-    for start in range(0, len(wanted), size):
-        given, values = _relation(wanted[start : start + size], fields)
+    for given, values in _looking_up(model, unique, wanted):
         with connection.cursor() as cursor:
-            cursor.execute(
-                f"{given} SELECT {columns} FROM given JOIN {table} USING ({columns})", values
-            )
+            cursor.execute(f"{given} SELECT {columns} {_from(model, columns)}", values)
             found += cursor.fetchall()
     return found
+
+
+def rows(model: type[M], unique: Sequence[str], wanted: Collection[tuple[Any, ...]]) -> list[M]:
+    """The rows that have the `wanted` values in the `unique` columns, found as by `known`."""
+    table, columns = model._meta.db_table, ", ".join(unique)
+    found: list[M] = []
+    for given, values in _looking_up(model, unique, wanted):
+        statement = f"{given} SELECT {table}.* {_from(model, columns)} ORDER BY {table}.id"
+        found += model._default_manager.raw(statement, values)
+    return found
+
+
+def _looking_up(
+    model: type[Model], unique: Sequence[str], wanted: Collection[tuple[Any, ...]]
+) -> Iterator[tuple[str, list[Any]]]:
+    by_column = {str(field.column): field for field in model._meta.concrete_fields}
+    fields = tuple(by_column[column] for column in unique)
+    for some in _batched(wanted, MOST_VALUES // len(unique)):
+        yield _relation(some, fields)
+
+
+def _from(model: type[Model], columns: str) -> str:
+    return f"FROM given JOIN {model._meta.db_table} USING ({columns})"
 
 
 def delete(model: type[Model], ids: Sequence[int]) -> None:
@@ -115,6 +134,12 @@ def delete(model: type[Model], ids: Sequence[int]) -> None:
         places = ", ".join(["%s"] * len(some))
         with connection.cursor() as cursor:
             cursor.execute(f"DELETE FROM {model._meta.db_table} WHERE id IN ({places})", some)
+
+
+def _batched(values: Iterable[Any], size: int) -> Iterator[tuple[Any, ...]]:
+    remaining = iter(values)
+    while some := tuple(islice(remaining, size)):
+        yield some
 
 
 @cache

@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 
 BATCH = 500  # values per transaction, of which each kind counts for itself
 BATCH_SECONDS = 0.02  # the first of a batch waits no longer than this for the others
+CATCH_UP_SECONDS = 0.1  # nor what happened a while ago for more of it
 QUEUED = 2_000  # pieces that may wait for a writer; then reading stops until there is room
 WRITERS = 2
 RETRY_SECONDS = 1.0  # a database that is away is asked again this often
@@ -73,11 +74,6 @@ class Received:
     @property
     def size(self) -> int:
         return len(self.incoming) + len(self.reactions)
-
-    @property
-    def weight(self) -> int:
-        """How much of a batch it fills. Messages that are caught up with bring their reactions."""
-        return max(len(self.incoming), len(self.reactions))
 
 
 class Inbox:
@@ -151,9 +147,9 @@ class _Writer:
 
     def _gather(self, first: Received) -> tuple[list[Received], threading.Event | None]:
         """What is queued, up to a batch, and the mark that ended it, if one did."""
-        batch, size = [first], first.weight
-        until = time.monotonic() + BATCH_SECONDS
-        while size < BATCH:
+        batch, until = [first], _patience(first)
+        told, counted = len(first.incoming), len(first.reactions)
+        while max(told, counted) < BATCH:
             try:
                 item = self.queue.get(timeout=max(0.0, until - time.monotonic()))
             except queue.Empty:
@@ -161,12 +157,18 @@ class _Writer:
             if isinstance(item, threading.Event):
                 return batch, item
             batch.append(item)
-            size += item.weight
+            told, counted = told + len(item.incoming), counted + len(item.reactions)
+            until = min(until, _patience(item))
         return batch, None
 
     def _store(self, batch: Sequence[Received]) -> None:
         for connection_id, fence in store_patiently(batch):
             self._on_lost(connection_id, fence)
+
+
+def _patience(received: Received) -> float:
+    """`time.monotonic()` until which it may wait for others."""
+    return time.monotonic() + (CATCH_UP_SECONDS if received.catch_up else BATCH_SECONDS)
 
 
 def store_patiently(batch: Sequence[Received]) -> set[tuple[int, int]]:
@@ -472,12 +474,10 @@ def _change_messages(found: Sequence[Found]) -> None:
     changes = [f for f in found if f.incoming.kind in (Kind.MESSAGE_EDITED, Kind.MESSAGE_DELETED)]
     if not changes:
         return
+    places = {(f.received.bot_id, remote_id(f.incoming.message_id)) for f in changes}
     known = {
         (row.bot_id, row.remote_id): row
-        for row in Message.objects.filter(
-            bot_id__in={f.received.bot_id for f in changes},
-            remote_id__in={remote_id(f.incoming.message_id) for f in changes},
-        )
+        for row in bulk.rows(Message, ["bot_id", "remote_id"], places)
     }
     for f in changes:
         row = known.get((f.received.bot_id, remote_id(f.incoming.message_id)))
@@ -487,7 +487,7 @@ def _change_messages(found: Sequence[Found]) -> None:
             row.text, row.edited_at = clean(f.incoming.text), f.incoming.occurred_at
         else:
             row.deleted_at = f.incoming.occurred_at
-    Message.objects.bulk_update(known.values(), ["text", "edited_at", "deleted_at"])
+    bulk.update(list(known.values()), ["text", "edited_at", "deleted_at"])
 
 
 def _complete_messages(again: Sequence[New]) -> None:
@@ -500,11 +500,9 @@ def _complete_messages(again: Sequence[New]) -> None:
     }
     if not fuller:
         return
-    rows = Message.objects.filter(
-        bot_id__in={bot_id for bot_id, _ in fuller}, remote_id__in={id for _, id in fuller}
-    ).order_by("pk")
-    found = [(row, fuller.get((row.bot_id, row.remote_id))) for row in rows]
-    completed = [row for row, incoming in found if incoming and _complete(row, incoming)]
+    rows = bulk.rows(Message, ["bot_id", "remote_id"], fuller)
+    found = [(row, fuller[row.bot_id, row.remote_id]) for row in rows]
+    completed = [row for row, incoming in found if _complete(row, incoming)]
     bulk.update(completed, ["thread", "card", "files"])
 
 

@@ -43,7 +43,7 @@ def settle(batch: Sequence[Received], new: Sequence[New]) -> tuple[list[New], Le
         return list(new), Ledger([])
     places = {_place(r, message.message_id) for r, message in told}
     touched = {_place(r, incoming.message_id) for r, incoming in changes}
-    ledger = Ledger(_rows(places | touched))
+    ledger = Ledger(bulk.rows(Message, ["bot_id", "remote_id"], places | touched))
     if told:
         ledger.learn(told, touched)
     news: dict[int, list[Incoming]] = defaultdict(list)
@@ -203,14 +203,6 @@ def _key_of_added(told: MessageReactions, reaction: Reaction) -> str:
     person, name = _given(reaction)
     at = reaction.added_at.isoformat()
     return dedupe_key(f"reacted:{told.message_id}:{person}:{name}:{at}")
-
-
-def _rows(places: set[Place]) -> list[Message]:
-    rows = Message.objects.filter(
-        bot_id__in={bot_id for bot_id, _ in places},
-        remote_id__in={message_id for _, message_id in places},
-    )
-    return list(rows.only("bot_id", "remote_id", "reactions"))
 
 
 def _people(space_ids: set[int], remote_ids: set[str]) -> dict[tuple[int, str], PersonInfo]:
