@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import resource
 import socket
 from datetime import timedelta
 from uuid import uuid4
@@ -16,6 +18,10 @@ from bots.models import Process
 ALIVE = timedelta(seconds=10)
 
 FORGOTTEN = timedelta(minutes=10)
+FILES_EACH = 2  # of a connection: its stream, and the session that opened it
+OTHER_FILES = 256  # of the database, the broker, the logs, what is sent meanwhile
+
+log = logging.getLogger(__name__)
 
 _RUN = uuid4().hex[:8]  # tells a restarted process from its predecessor with the same pid
 
@@ -30,6 +36,29 @@ def beat(*, connections: int = 0, held: int = 0) -> None:
     Process.objects.update_or_create(
         name=own_name(), defaults={"seen_at": Now(), "connections": connections, "held": held}
     )
+
+
+def allow_files(connections: int) -> None:
+    """Let this process have as many files open as so many connections take. Systems begin with
+    1,024, and everybody may go up to a limit of the administrator's."""
+    wanted = FILES_EACH * connections + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if _is_enough(soft, wanted):
+        return
+    if not _is_enough(hard, wanted):
+        log.warning(
+            "%s connections want %s open files; this process may have %s. Raise LimitNOFILE of the "
+            "service, or let processes hold fewer.",
+            connections,
+            wanted,
+            hard,
+        )
+        wanted = hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _is_enough(limit: int, wanted: int) -> bool:
+    return limit == resource.RLIM_INFINITY or limit >= wanted
 
 
 def worked() -> None:
