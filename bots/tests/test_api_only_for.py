@@ -24,12 +24,6 @@ pytestmark = pytest.mark.django_db
 MESSAGES = "/api/v1/bots/echo/messages/"
 
 
-@pytest.fixture(autouse=True)
-def _end_scripts():
-    yield
-    faulty.reset()
-
-
 @pytest.fixture
 def bot():
     return make_bot("echo", space=make_space(platform="faulty"))

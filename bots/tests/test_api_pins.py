@@ -24,12 +24,6 @@ BOT = "/api/v1/bots/echo/"
 PINNED = f"{BOT}channels/lobby/pinned/"
 
 
-@pytest.fixture(autouse=True)
-def _end_scripts():
-    yield
-    faulty.reset()
-
-
 @pytest.fixture
 def bot():
     return make_bot("echo", space=make_space(platform="faulty"))

@@ -23,12 +23,6 @@ pytestmark = pytest.mark.django_db
 REQUEST = "/api/v1/bots/echo/request/"
 
 
-@pytest.fixture(autouse=True)
-def _end_scripts():
-    yield
-    faulty.reset()
-
-
 @pytest.fixture
 def bot():
     return make_bot("echo", space=make_space(platform="faulty"), permissions=["custom"])

@@ -27,12 +27,6 @@ from spaces.testing import faulty
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def _end_scripts():
-    yield
-    faulty.reset()
-
-
 @pytest.fixture
 def bot():
     return make_bot(space=make_space("shaky", platform="faulty"))

@@ -38,12 +38,6 @@ from spaces.testing import faulty
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def _end_scripts():
-    yield
-    faulty.reset()
-
-
 @pytest.fixture
 def bot() -> Bot:
     return make_bot(space=make_space("shaky", platform="faulty"))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -22,10 +22,22 @@ from .errors import (
     not_logged_in,
 )
 from .simulation import Simulation
-from .state import Channel, ChannelMember, Post, Session, Team, User, is_id
+from .state import (
+    Channel,
+    ChannelMember,
+    Command,
+    IncomingHook,
+    OutgoingHook,
+    Post,
+    Session,
+    Team,
+    User,
+    is_id,
+)
 
 PER_PAGE, MOST_PER_PAGE = 60, 200
 OK = {"status": "OK"}
+OfTeam = TypeVar("OfTeam", Command, IncomingHook, OutgoingHook)
 
 
 @dataclass
@@ -95,6 +107,14 @@ class Call:
         if team is None:
             raise no_team()
         return team
+
+    def of_team(self, rows: Mapping[str, OfTeam], id: str, permission: str, error: str) -> OfTeam:
+        """What a team has, for whoever has this permission in it."""
+        row = rows.get(id)
+        if row is None:
+            raise ApiError(404, error)
+        self.require_in_team(permission, row.team_id)
+        return row
 
     def named_channel(self) -> Channel:
         return self.find_channel(self.params["channel_id"])

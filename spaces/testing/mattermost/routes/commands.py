@@ -89,11 +89,12 @@ def complete(call: Call) -> Any:
 
 
 def _named(call: Call) -> Command:
-    command = call.simulation.world.commands.get(call.params["command_id"])
-    if command is None:
-        raise ApiError(404, "store.sql_command.get.missing.app_error")
-    call.require_in_team("manage_own_slash_commands", command.team_id)
-    return command
+    return call.of_team(
+        call.simulation.world.commands,
+        call.params["command_id"],
+        "manage_own_slash_commands",
+        "store.sql_command.get.missing.app_error",
+    )
 
 
 @routes.add("GET", "/commands/{command_id}")

@@ -15,10 +15,6 @@ routes = Routes()
 public_routes = Routes(prefix="")
 
 
-def _no_hook() -> ApiError:
-    return ApiError(404, "app.webhooks.get_incoming.app_error")
-
-
 def _require_enabled(call: Call, setting: str, kind: str) -> None:
     if not call.simulation.setting("ServiceSettings", setting):
         raise ApiError(501, f"api.{kind}_webhook.disabled.app_error")
@@ -71,11 +67,12 @@ def find_incoming(call: Call) -> Any:
 
 
 def _incoming(call: Call) -> IncomingHook:
-    hook = call.simulation.world.incoming_hooks.get(call.params["hook_id"])
-    if hook is None:
-        raise _no_hook()
-    call.require_in_team("manage_own_incoming_webhooks", hook.team_id)
-    return hook
+    return call.of_team(
+        call.simulation.world.incoming_hooks,
+        call.params["hook_id"],
+        "manage_own_incoming_webhooks",
+        "app.webhooks.get_incoming.app_error",
+    )
 
 
 @routes.add("GET", "/hooks/incoming/{hook_id}")
@@ -232,11 +229,12 @@ def find_outgoing(call: Call) -> Any:
 
 
 def _outgoing(call: Call) -> OutgoingHook:
-    hook = call.simulation.world.outgoing_hooks.get(call.params["hook_id"])
-    if hook is None:
-        raise ApiError(404, "app.webhooks.get_outgoing.app_error")
-    call.require_in_team("manage_own_outgoing_webhooks", hook.team_id)
-    return hook
+    return call.of_team(
+        call.simulation.world.outgoing_hooks,
+        call.params["hook_id"],
+        "manage_own_outgoing_webhooks",
+        "app.webhooks.get_outgoing.app_error",
+    )
 
 
 @routes.add("GET", "/hooks/outgoing/{hook_id}")
