@@ -67,8 +67,8 @@ class Door:
         except Forbidden:
             status, content, body = 403, "text/plain", b"This is not for you."
         lines = {"Content-Length": str(len(body)), "Content-Type": content}
-        exchange.send(head(status, lines) + body)
         self.statuses.append(status)
+        exchange.send(head(status, lines) + body)
 
 
 @pytest.fixture
