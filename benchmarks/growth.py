@@ -1,23 +1,27 @@
-"""Whether accepting stays as fast as it is while jobs and events pile up.
+"""Whether accepting and sending stay as fast while jobs and events pile up, and with many bots.
 
-PostgreSQL makes the rows itself, finished jobs and events of one bot, so that a million of each
-take a minute. `python -m benchmarks production growth 10000000` goes on to ten million of each,
-for those who have the time and the room (10 GB).
+PostgreSQL makes the rows itself, finished jobs and events of one bot; ten million of each take some
+minutes and 10 GB. What is measured changes between the first figure and the last, and so does the
+machine: the ratios to the yardsticks beside them are what can be compared.
 """
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from functools import partial
 
 from django.db import connection
 
-from benchmarks import load, rest, servers
+from benchmarks import http_sends, load, quick_platform, rest, servers
+from benchmarks.entering import enter
 from benchmarks.figures import Figure, side_by_side
 from benchmarks.rest import EMPTY, SECONDS, TEXT
-from bots.models import Bot, Lane
+from bots.models import Bot, Lane, Receive
 
-STORED = (1_000, 100_000, 1_000_000)
+STORED = (1_000, 100_000, 10_000_000)
+BOTS = (25, 1_000, 5_000)
+THREADS = 16
+MESSAGES_EACH = 10  # sent a run and lane
 JOBS = """
     INSERT INTO bots_job (lane_id, state, attempts, error_code, error_detail, bot_id, kind, payload,
         priority, key, requested_by, result, next_step, finished_at)
@@ -34,25 +38,55 @@ EVENTS = """
 
 
 def main() -> list[Figure]:
-    sizes = [*STORED, *map(int, sys.argv[3:])]
-    with servers.botadmin() as port, servers.empty_view() as empty_port:
-        bot = Bot.objects.get(slug="echo")
-        load.ask(port, rest.wire("stop/", {}))
+    with (
+        servers.botadmin() as port,
+        servers.empty_view() as empty_port,
+        quick_platform.running() as url,
+        http_sends.worker(THREADS),
+    ):
+        load.ask(port, rest.wire("stop/", {}))  # what is accepted waits
         messages = rest.messages_for_all()
-        wires = [rest.wire("messages/", message) for message in messages]
-        nothing = [load.request("/", message, servers.TOKEN) for message in messages]
-        figures = []
-        stored = 0
-        for size in sizes:
-            _store(bot, stored + 1, size)
-            stored = size
-            pairs = side_by_side(
-                partial(load.answers_per_second, port, wires, SECONDS),
-                partial(load.answers_per_second, empty_port, nothing, SECONDS),
+        accept, nothing = (
+            partial(load.answers_per_second, *how, SECONDS)
+            for how in (
+                (port, [rest.wire("messages/", message) for message in messages]),
+                (empty_port, [load.request("/", message, servers.TOKEN) for message in messages]),
             )
-            what = f"messages accepted one by one, with {size:,} stored jobs and events"
-            figures.append(Figure(what=what, unit="messages/s", yardstick=EMPTY, **pairs))
+        )
+        senders = http_sends.make_bots(url, "sender")
+        send = partial(http_sends.as_jobs, senders, MESSAGES_EACH)
+        bare = partial(http_sends.bare, url, THREADS, MESSAGES_EACH)
+
+        def both(condition: str) -> list[Figure]:
+            sessions = f"{THREADS} threads with a bare session of requests each"
+            return [
+                _figure("messages accepted one by one", condition, accept, EMPTY, nothing),
+                _figure("queued messages sent over HTTP", condition, send, sessions, bare),
+            ]
+
+        figures: list[Figure] = []
+        for number in BOTS:
+            there_are = Bot.objects.count()
+            enter(f"to-{number}", url, ["token"] * (number - there_are), receive=Receive.OFF)
+            figures += both(f"with {max(number, there_are):,} bots")
+        stored = 0
+        for size in STORED:
+            _store(Bot.objects.get(slug="echo"), stored + 1, size)
+            stored = size
+            figures += both(f"with {size:,} stored jobs and events")
         return figures
+
+
+def _figure(
+    what: str,
+    condition: str,
+    measure: Callable[[], float],
+    yardstick: str,
+    measure_yardstick: Callable[[], float],
+) -> Figure:
+    pairs = side_by_side(measure, measure_yardstick)
+    what = f"{what}, {condition}"
+    return Figure(what=what, unit="messages/s", yardstick=yardstick, **pairs)
 
 
 def _store(bot: Bot, first: int, last: int) -> None:

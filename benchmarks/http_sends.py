@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 import requests
+from django.db.models import QuerySet
 
 from benchmarks import quick_platform
 from benchmarks.entering import enter
@@ -32,8 +33,7 @@ from spaces.models import Channel
 ROOT = Path(__file__).parent.parent
 SPACES, BOTS, CHANNELS = 2, 10, 10  # of each: 200 lanes
 LANES = SPACES * BOTS * CHANNELS
-MESSAGES_EACH = 10  # a run and lane
-MESSAGES = MESSAGES_EACH * LANES
+MESSAGES_EACH = 25  # a run and lane
 TEXT = "The quick brown fox jumps over the lazy dog. " * 4
 LOOK_SECONDS = 0.03
 PATIENCE_SECONDS = 300
@@ -48,9 +48,11 @@ def main() -> list[Figure]:
 
 
 def _figure(name: str, url: str, threads: int, what: str, *, aim: str) -> Figure:
-    bots = _make_bots(url, name)
-    with _worker(threads):
-        rates = side_by_side(partial(_as_jobs, bots), partial(_bare, url, threads))
+    bots = make_bots(url, name)
+    with worker(threads):
+        rates = side_by_side(
+            partial(as_jobs, bots, MESSAGES_EACH), partial(bare, url, threads, MESSAGES_EACH)
+        )
     return Figure(
         what=f"queued messages in {LANES} lanes sent over HTTP by a worker with {threads} threads"
         f" to {what}",
@@ -61,24 +63,28 @@ def _figure(name: str, url: str, threads: int, what: str, *, aim: str) -> Figure
     )
 
 
-def _as_jobs(bots: Sequence[Bot]) -> float:
-    Bot.objects.update(enabled=False)
+def as_jobs(bots: Sequence[Bot], each: int) -> float:
+    """So many messages for each lane by a worker that runs, per second."""
+    pks = [bot.pk for bot in bots]
+    Bot.objects.filter(pk__in=pks).update(enabled=False)
     for bot in bots:
-        _submit(bot)
-    Bot.objects.update(enabled=True)
+        _submit(bot, each)
+    Bot.objects.filter(pk__in=pks).update(enabled=True)
     started = time.perf_counter()
     for bot in bots:
         lanes.resume(bot)
-    _wait_until_sent()
+    queued = Job.objects.filter(bot__in=pks)
+    _wait_until_sent(queued)
     seconds = time.perf_counter() - started
-    Job.objects.all().delete()
-    return MESSAGES / seconds
+    queued.delete()
+    return each * LANES / seconds
 
 
-def _bare(url: str, threads: int) -> float:
+def bare(url: str, threads: int, each: int) -> float:
+    """As many by sessions of `requests`."""
     with ThreadPoolExecutor(threads) as pool:
         started = time.perf_counter()
-        posted = pool.map(partial(_post, url, MESSAGES // threads), range(threads))
+        posted = pool.map(partial(_post, url, each * LANES // threads), range(threads))
         return sum(posted) / (time.perf_counter() - started)
 
 
@@ -94,7 +100,7 @@ def _post(url: str, number: int, thread: int) -> int:
     return number
 
 
-def _make_bots(url: str, name: str) -> list[Bot]:
+def make_bots(url: str, name: str) -> list[Bot]:
     bots: list[Bot] = []
     for n in range(SPACES):
         bots += enter(f"{name}-{n}", url, ["token"] * BOTS, receive=Receive.OFF)
@@ -105,28 +111,28 @@ def _make_bots(url: str, name: str) -> list[Bot]:
     return bots
 
 
-def _submit(bot: Bot) -> None:
+def _submit(bot: Bot, each: int) -> None:
     channels = Channel.objects.filter(space=bot.space)
     requests = [
         jobs.Request(kind=JobKind.POST, channel=channel, payload={"text": TEXT})
         for channel in channels
-        for _ in range(MESSAGES_EACH)
+        for _ in range(each)
     ]
     jobs.submit_many(bot, requests, requested_by="benchmark")
 
 
-def _wait_until_sent() -> None:
+def _wait_until_sent(queued: QuerySet[Job]) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while Job.objects.filter(state__in=UNFINISHED).exists():
+    while queued.filter(state__in=UNFINISHED).exists():
         if time.monotonic() > deadline:
             raise TimeoutError("the jobs do not come to an end")
         time.sleep(LOOK_SECONDS)
-    if failed := Job.objects.exclude(state="succeeded").first():
+    if failed := queued.exclude(state="succeeded").first():
         raise RuntimeError(f"a job {failed.state}: {failed.error_detail}")
 
 
 @contextmanager
-def _worker(threads: int) -> Iterator[None]:
+def worker(threads: int) -> Iterator[None]:
     """As the Procfile starts it."""
     celery = [sys.executable, "-m", "celery", "-A", "botadmin", "worker", "--pool", "threads"]
     process = subprocess.Popen(

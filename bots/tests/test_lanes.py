@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 from celery import current_app
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from bots import lanes, runner
@@ -21,6 +21,21 @@ from spaces.models import LocalMessage
 from spaces.testing import faulty
 
 pytestmark = pytest.mark.django_db
+
+DEADLINE = 60.0  # seconds
+
+
+@pytest.fixture
+def few_threads():
+    """So few that a bot has one."""
+    lanes.bulkhead().resize(4)
+    yield
+    lanes.bulkhead().resize(settings.BOTADMIN_WORKER_THREADS)
+
+
+def drain_and_close(lane_id):
+    lanes.drain(lane_id)
+    connection.close()
 
 
 def test_a_lane_is_claimed_by_one_only():
@@ -156,6 +171,49 @@ def test_a_parked_lane_is_woken_by_the_next_one_that_leaves():
 
     assert bulkhead.leave(first) == second.pk
     assert bulkhead.enter(second)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_leaves_goes_on_with_a_parked_lane_and_asks_no_broker(few_threads):
+    bot = make_bot(space=make_space("shaky", platform="faulty"))
+    first, second = (make_job(bot, make_channel(bot, name), name) for name in ("first", "second"))
+    begun, may_end = threading.Event(), threading.Event()
+
+    def wait_there(do):
+        begun.set()
+        may_end.wait(DEADLINE)
+        return do()
+
+    faulty.script(wait_there)
+    worker = threading.Thread(target=drain_and_close, args=[first.lane_id])
+    worker.start()
+    begun.wait(DEADLINE)
+    lanes.drain(second.lane_id)  # finds no room
+    second.refresh_from_db()
+    waited = second.state
+
+    may_end.set()
+    worker.join(DEADLINE)
+
+    second.refresh_from_db()
+    assert (waited, second.state) == (WorkState.QUEUED, WorkState.SUCCEEDED)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lane_whose_turn_the_database_cut_off_is_free_at_once():
+    bot = make_bot()
+    job = make_job(bot, make_channel(bot))
+    cuts = [OperationalError("terminating connection due to administrator command")]
+
+    def cut(execute, sql, params, many, context):
+        if "bots_job" in sql and cuts:
+            raise cuts.pop()
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(cut), pytest.raises(OperationalError):
+        lanes.drain(job.lane_id)
+
+    assert lanes.due_lanes().filter(pk=job.lane_id).exists()
 
 
 def test_handlers_never_hold_more_than_half_of_the_threads():
