@@ -13,6 +13,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from operator import attrgetter
 from typing import Any
@@ -95,10 +96,11 @@ class Inbox:
             writer.thread.start()
 
     def stop(self, timeout: float) -> None:
-        """Store what is queued, then end."""
+        """Store what is queued, then end. What is not stored by then will be fetched again."""
         until = time.monotonic() + timeout
         for writer in self._writers:
-            writer.queue.put(writer.end)
+            with suppress(queue.Full):  # the database has been away for long
+                writer.queue.put(writer.end, timeout=max(0.0, until - time.monotonic()))
         for writer in self._writers:
             writer.thread.join(max(0.0, until - time.monotonic()))
 

@@ -559,6 +559,21 @@ def test_what_is_handed_over_is_stored_in_order_and_losses_are_told(running):
 
 
 @pytest.mark.django_db(transaction=True)
+def test_of_many_bots_each_ones_events_are_stored_in_order(running):
+    box, _ = running
+    bots = [make_bot(f"echo-{n}") for n in range(4)]
+    for number in range(200):
+        for bot in bots:
+            box.put(brought(bot, told(id=str(number)), cursor={"seq": number}))
+
+    box.wait_stored()
+
+    for bot in bots:
+        assert [e.dedupe_key for e in events_of(bot)] == [str(n) for n in range(200)]
+        assert cursor_of(bot) == {"seq": 199}
+
+
+@pytest.mark.django_db(transaction=True)
 def test_stopping_stores_what_was_handed_over_before():
     bot = make_bot()
     box = Inbox()
