@@ -244,6 +244,7 @@ def due_lanes() -> QuerySet[Lane]:
 
 def resume(bot: Bot) -> None:
     """Make all lanes of a bot due that have something to do, say after it was switched on."""
+    found: list[int] = []
     for kind, registered in _kinds.items():
         waiting = registered.model._default_manager.filter(
             lane=OuterRef("pk"), state__in=UNFINISHED
@@ -252,11 +253,12 @@ def resume(bot: Bot) -> None:
         with transaction.atomic():
             # In the order in which `put` locks them.
             locked = lanes.select_for_update(of=("self",)).order_by("key")
-            ids = list(locked.values_list("pk", flat=True))
-            Lane.objects.filter(pk__in=ids).update(due_at=Now(), wakeups=F("wakeups") + 1)
-    transaction.on_commit(
-        lambda: wake(due_lanes().filter(bot=bot).values_list("pk", flat=True)), robust=True
-    )
+            if ids := list(locked.values_list("pk", flat=True)):
+                Lane.objects.filter(pk__in=ids).update(due_at=Now(), wakeups=F("wakeups") + 1)
+                found += ids
+    if found:
+        free = due_lanes().filter(bot=bot)
+        transaction.on_commit(lambda: wake(free.values_list("pk", flat=True)), robust=True)
 
 
 def put_again(lane_id: int) -> None:
