@@ -37,12 +37,14 @@ check: $(READY) ## what Django and botadmin think of this install, and missing m
 bench: $(READY) ## measure, into benchmarks/results.json
 	$(BIN)/python -m benchmarks
 
-test-services: $(READY) ## the suite on a PostgreSQL and a Redis of its own
+test-services: $(READY) ## the suite on a PostgreSQL and a Redis of its own, then test-faults
 	$(BIN)/python -m botadmin.testing.services -- $(BIN)/python -m pytest -n 4 -m "not browser and not clients and not faults"
+	@$(MAKE) --no-print-directory test-faults
 
 # Two at a time: each starts an install of seven processes and measures how soon it recovers.
-test-faults: $(READY) ## processes killed, PostgreSQL and Redis taken away, on purpose
+test-faults: $(READY) ## all that can break, broken on purpose: each alone, then mixed for a minute
 	$(BIN)/python -m pytest -n 2 -m faults
+	$(BIN)/python -m botadmin.tests.soak 60
 
 soak: $(READY) ## everything that can break, at random, for SECONDS=900, from a SEED that is printed
 	$(BIN)/python -m botadmin.tests.soak $(SECONDS) $(SEED)

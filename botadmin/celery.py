@@ -11,7 +11,7 @@ from bots.connections.bootstep import OPTION, BulkheadStep, ConnectionsStep
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "botadmin.settings")
 
-app = Celery("botadmin")
+app = Celery("botadmin", amqp="botadmin.broker:BrokerProtocol")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.user_options["worker"].add(OPTION)

@@ -117,7 +117,20 @@ SQLITE_OPTIONS = {
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
     "PRAGMA journal_size_limit=67108864; PRAGMA cache_size=-16000",
 }
+# A network that loses everything says nothing: without these, both sides would wait for hours, and
+# the server would keep the locks of a transaction that nobody ends.
+SILENCE_SECONDS = 10  # what was sent and never acknowledged ends a connection after so long
+KEEPALIVES = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}  # seconds
+_ON_THE_SERVER = {f"tcp_{name}": value for name, value in KEEPALIVES.items()} | {
+    "tcp_user_timeout": SILENCE_SECONDS * 1000,
+    # Of a process that is frozen nobody can say so: only that it does nothing. See the engine.
+    "idle_in_transaction_session_timeout": SILENCE_SECONDS * 1000,
+}
 POSTGRESQL_OPTIONS = {
+    **KEEPALIVES,
+    "tcp_user_timeout": SILENCE_SECONDS * 1000,  # milliseconds
+    "connect_timeout": 3,  # seconds
+    "options": " ".join(f"-c {name}={value}" for name, value in _ON_THE_SERVER.items()),
     # As many as there are threads that may want one: 16 open bots' connections, some close them,
     # and supervisor and inbox have one each.
     "pool": {
@@ -150,6 +163,7 @@ def _database() -> dict[str, Any]:
             "CONN_HEALTH_CHECKS": False,
         }
     return database | {
+        "ENGINE": "botadmin.postgresql",
         "OPTIONS": POSTGRESQL_OPTIONS | options,
         "CONN_MAX_AGE": 0,  # back to the pool after each request or task
         "CONN_HEALTH_CHECKS": True,
@@ -173,6 +187,9 @@ _TRANSPORT_OPTIONS: dict[str, dict[str, Any]] = {
         "socket_connect_timeout": 1,  # seconds
         "socket_timeout": 1,  # seconds
         "visibility_timeout": 3600,  # seconds
+        # Seconds between two looks at whether the broker still answers those who wait for work; one
+        # that fell silent is left after twice as long.
+        "health_check_interval": 5,
         "max_retries": 0,  # of connecting to publish; workers have their own patience
     },
 }

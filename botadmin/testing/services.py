@@ -48,6 +48,10 @@ class Server:
 
     @property
     def url(self) -> str:
+        return self.url_at(self.port)
+
+    def url_at(self, port: int) -> str:
+        """How it is reached where something that listens on another port passes all on to it."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -112,19 +116,15 @@ class PostgreSQL(Server):
         super().__init__()
         self._settings = settings
 
-    @property
-    def url(self) -> str:
-        return self._url_of("botadmin")
+    def url_at(self, port: int) -> str:
+        return f"postgres://botadmin@127.0.0.1:{port}/botadmin"
 
     def cut(self) -> None:
         """End every connection that somebody has."""
         others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         others += " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-        with psycopg.connect(self._url_of("postgres"), autocommit=True) as connection:
+        with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(others)
-
-    def _url_of(self, database: str) -> str:
-        return f"postgres://botadmin@127.0.0.1:{self.port}/{database}"
 
     def _prepare(self) -> None:
         self._as_user = _unprivileged(self.folder)
@@ -157,9 +157,8 @@ class Redis(Server):
 
     name = "redis"
 
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+    def url_at(self, port: int) -> str:
+        return f"redis://127.0.0.1:{port}/0"
 
     def flush(self) -> None:
         """Forget everything, while everybody stays connected."""

@@ -53,11 +53,36 @@ def platform_url(server: SimulatedMattermost) -> str:
 
 
 @pytest.fixture
-def production(tmp_path: Path) -> Iterator[Production]:
-    with PostgreSQL() as database, Redis() as broker:
-        with Production(tmp_path, database, broker) as production:
-            yield production
-        print(production.install.log.read_text())  # noqa: T201 - shown when the test fails
+def database() -> Iterator[PostgreSQL]:
+    with PostgreSQL() as database:
+        yield database
+
+
+@pytest.fixture
+def database_url(database: PostgreSQL) -> str:
+    """Where botadmin looks for it."""
+    return database.url
+
+
+@pytest.fixture
+def broker() -> Iterator[Redis]:
+    with Redis() as broker:
+        yield broker
+
+
+@pytest.fixture
+def broker_url(broker: Redis) -> str:
+    return broker.url
+
+
+@pytest.fixture
+def production(
+    tmp_path: Path, database: PostgreSQL, broker: Redis, database_url: str, broker_url: str
+) -> Iterator[Production]:
+    urls = {"database_url": database_url, "broker_url": broker_url}
+    with Production(tmp_path, database, broker, **urls) as production:
+        yield production
+    print(production.install.log.read_text())  # noqa: T201 - shown when the test fails
 
 
 @pytest.fixture

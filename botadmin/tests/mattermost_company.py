@@ -159,6 +159,13 @@ class Company:
             if post.create_at >= self._opened_at and post.user_id != user.id and not post.type
         ]
 
+    def sent(self) -> set[str]:
+        """The texts that bots have posted, as the server has them."""
+        world = self.server.world
+        bots = {user.id for user in map(world.user_named, BOTS) if user}
+        written = [post for posts in list(world.posts_of.values()) for post in list(posts)]
+        return {post.message for post in written if post.user_id in bots}
+
     def compare(self, bots: Iterable[str], clients: Iterable[Client]) -> Comparison:
         found = Comparison(gaps=[_json(data)["why"] for data in self.install.rows(GAPS)])
         heard: dict[str, list[tuple[str, bool]]] = defaultdict(list)

@@ -3,8 +3,10 @@ truth about it."""
 
 from __future__ import annotations
 
+import ctypes
 import random
 import socket
+import struct
 import threading
 import time
 from collections import Counter
@@ -190,47 +192,70 @@ def hears(server: SimulatedMattermost, bot: str) -> bool:
 
 # A network in between ---------------------------------------------------------------------------
 
+SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27  # <asm-generic/socket.h>; Python does not name them
+# The shortest filter there is: of every packet nothing is kept, so that none is even acknowledged.
+_DROP = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
+DROP_ALL = struct.pack("HP", 1, ctypes.addressof(_DROP))
+
 
 class Proxy:
-    """Passes TCP connections on, until it is told to lose every packet and say nothing.
+    """Passes TCP connections on, until it is told to lose or to hold up every packet, and to say
+    nothing: not even that something was received, as the machine of a proxy otherwise would.
 
-    What was open while packets were lost stays lost: something in between has forgotten it.
+    What was open while packets were lost stays lost: something in between has forgotten it. What
+    was held up arrives late.
     """
 
     def __init__(self, port: int) -> None:
         self._to = ("127.0.0.1", port)
         self._losing = threading.Event()
+        self._passing = threading.Event()
+        self._passing.set()
         self._listening = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
-        self._sockets: list[socket.socket] = []
+        self.port: int = self._listening.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._start(self._accept)
 
     def lose_packets(self) -> None:
         self._losing.set()
+        _deafen(self._listening, *self._open)
+
+    def hold_packets(self) -> None:
+        self._passing.clear()
+        _deafen(self._listening, *self._open)
 
     def pass_packets(self) -> None:
+        hearing = [] if self._losing.is_set() else self._open
+        for one in (self._listening, *hearing):
+            with suppress(OSError):  # it was not deaf, or is closed already
+                one.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
         self._losing.clear()
+        self._passing.set()
 
     def close(self) -> None:
-        for one in (self._listening, *self._sockets):
+        self._passing.set()
+        for one in (self._listening, *self._open):
             with suppress(OSError):  # it is closed already
                 one.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
-        for one in (self._listening, *self._sockets):
+        for one in (self._listening, *self._open):
             one.close()
 
     def _start(self, work: Callable[..., None], *what: socket.socket) -> None:
         thread = threading.Thread(target=work, args=what, daemon=True)
-        self._threads.append(thread)
+        self._threads = [one for one in self._threads if one.is_alive()] + [thread]
         thread.start()
 
     def _accept(self) -> None:
         with suppress(OSError):  # the end
             while True:
                 client, _ = self._listening.accept()
-                self._sockets.append(client)
+                self._open.append(client)
+                if self._losing.is_set() or not self._passing.is_set():
+                    _deafen(client)  # it came at the last moment
                 if not self._losing.is_set():
                     self._connect(client)
 
@@ -238,20 +263,37 @@ class Proxy:
         try:
             server = socket.create_connection(self._to)
         except ConnectionRefusedError:
+            self._open.remove(client)
             client.close()
             return
-        self._sockets.append(server)
-        self._start(self._pass, client, server)
-        self._start(self._pass, server, client)
+        self._open.append(server)
+        self._start(self._serve, client, server)
+
+    def _serve(self, client: socket.socket, server: socket.socket) -> None:
+        back = threading.Thread(target=self._pass, args=(server, client), daemon=True)
+        back.start()
+        self._pass(client, server)
+        back.join()
+        for one in (client, server):
+            self._open.remove(one)
+            one.close()
 
     def _pass(self, source: socket.socket, target: socket.socket) -> None:
         is_lost = False
         with suppress(OSError):
             while data := source.recv(65_536):
                 is_lost = is_lost or self._losing.is_set()
+                self._passing.wait()
                 if not is_lost:
                     target.sendall(data)
+        self._passing.wait()
         if is_lost or self._losing.is_set():
             return
         with suppress(OSError):
             target.shutdown(socket.SHUT_WR)
+
+
+def _deafen(*sockets: socket.socket) -> None:
+    for one in sockets:
+        with suppress(OSError):  # it is closed already
+            one.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, DROP_ALL)

@@ -3,6 +3,7 @@ of its own; and what is judged of it when something was broken on purpose."""
 
 from __future__ import annotations
 
+import glob
 import os
 import random
 import resource
@@ -17,7 +18,7 @@ from pathlib import Path
 import requests
 from django.conf import settings
 
-from botadmin.testing.services import PostgreSQL, Redis
+from botadmin.testing.services import CannotStart, PostgreSQL, Redis
 from botadmin.tests.mattermost_company import (
     BOTS,
     PEOPLE,
@@ -49,6 +50,13 @@ TRUE_SECONDS = 10.0  # what is shown is true after so long at most
 PATIENCE_SECONDS = 180.0  # of clients, whatever is away
 # What is frozen or away stays so for that much longer; 60 makes a story as long as it was meant.
 LONG_SECONDS = float(os.environ.get("BOTADMIN_TEST_LONG_SECONDS", "0"))
+# How Python sleeps, until a moment of the monotonic clock, libfaketime 0.9.10 refuses.
+SLEEP_BY_SELECT = """
+import select, time
+def sleep(seconds):
+    select.select((), (), (), seconds)
+time.sleep = sleep
+"""
 # The tables, and a token to ask by.
 FIRST_START = f"""
 import django; django.setup()
@@ -69,6 +77,8 @@ HELD_SINCE = """SELECT b.slug, min(e.occurred_at) FROM bots_event e
 HOLDERS_OF_BOTS = """SELECT b.slug, c.holder FROM bots_connection c
     JOIN bots_bot b ON b.id = c.bot_id WHERE c.holder <> ''"""
 HOLDERS_OF_LANES = "SELECT holder FROM bots_lane WHERE holder <> '' AND kind = 'jobs'"
+HOLDER_OF_JOB = """SELECT l.holder FROM bots_lane l JOIN bots_job j ON j.lane_id = l.id
+    WHERE j.payload->>'text' = %s AND l.holder <> ''"""
 HEARD = "SELECT count(*) FROM bots_event WHERE kind = 'message.posted'"
 STUCK_LANES = "SELECT key FROM bots_lane WHERE due_at < now() - interval '10 seconds'"
 
@@ -78,6 +88,7 @@ class Process:
 
     def __init__(self, name: str, install: Install) -> None:
         self.name = name
+        self.env = install.env  # may be made different for this one
         self._install = install
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -95,7 +106,7 @@ class Process:
         with self._install.log.open("ab") as output:
             self._process = subprocess.Popen(
                 ["sh", "-c", f"exec {PROCFILE[PROCESSES[self.name]]}"],
-                env={**self._install.env, "PATH": programs},
+                env={**self.env, "PATH": programs},
                 cwd=settings.BASE_DIR,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -132,9 +143,18 @@ class Process:
 
 
 class Production:
-    """All of it: `with Production(folder, database, broker) as production`."""
+    """All of it: `with Production(folder, database, broker) as production`. The URLs say how its
+    processes reach the servers, where that is not straight; whoever judges does."""
 
-    def __init__(self, folder: Path, database: PostgreSQL, broker: Redis) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database: PostgreSQL,
+        broker: Redis,
+        *,
+        database_url: str = "",
+        broker_url: str = "",
+    ) -> None:
         self.database = database
         self.broker = broker
         self.install = Install(
@@ -143,7 +163,11 @@ class Production:
             BROKER_URL=broker.url,
             BOTADMIN_CONNECTIONS="10",
         )
-        self.processes = {name: Process(name, self.install) for name in PROCESSES}
+        self._urls = {
+            "DATABASE_URL": database_url or database.url,
+            "BROKER_URL": broker_url or broker.url,
+        }
+        self.processes = {name: self._process(name) for name in PROCESSES}
 
     def __enter__(self) -> Production:
         try:
@@ -164,12 +188,17 @@ class Production:
     @contextmanager
     def another(self, name: str) -> Iterator[Process]:
         """One more of the same kind, for as long as the context lasts."""
-        process = Process(name, self.install)
+        process = self._process(name)
         process.start()
         try:
             yield process
         finally:
             process.kill()
+
+    def _process(self, name: str) -> Process:
+        process = Process(name, self.install)
+        process.env = {**process.env, **self._urls}
+        return process
 
     def __getitem__(self, name: str) -> Process:
         return self.processes[name]
@@ -197,6 +226,10 @@ class Production:
     def workers(self) -> set[str]:
         """Who works on a lane of jobs now, named as above."""
         return {self._named(holder) for holder in self.install.rows(HOLDERS_OF_LANES)}
+
+    def worker_sending(self, text: str) -> str:
+        """Who works on the lane of the message with this text; empty when nobody does."""
+        return next(map(self._named, self.install.rows(HOLDER_OF_JOB, text)), "")
 
     def _named(self, holder: str) -> str:
         pid = holder.split(":")[1]
@@ -288,3 +321,18 @@ def let_files_grow_to(process: Process, size: int) -> None:
         with suppress(ProcessLookupError):  # it has ended meanwhile
             _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
+
+
+def clock_ahead(folder: Path, *, minutes: int) -> dict[str, str]:
+    """The environment of a Python process whose wall clock is that much ahead, and whose monotonic
+    clock is not. `folder` keeps a file for it."""
+    found = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
+    if not found:
+        raise CannotStart("libfaketime is not installed: apt-get install faketime")
+    (folder / "sitecustomize.py").write_text(SLEEP_BY_SELECT)
+    return {
+        "LD_PRELOAD": found[0],
+        "FAKETIME": f"+{minutes}m",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "PYTHONPATH": str(folder),
+    }

@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Set
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,10 @@ class Trouble:
     """What can be broken outside of the platform: what breaks and mends it, and how long it stays
     broken."""
 
-    def __init__(self, production: Production, proxy: Proxy, chance: random.Random) -> None:
+    def __init__(
+        self, production: Production, networks: dict[str, Proxy], chance: random.Random
+    ) -> None:
         self._production = production
-        self._proxy = proxy
         self._chance = chance
         self._lost: list[tuple[Set[str], datetime]] = []  # whose holder went away, and when
         self.kinds: dict[str, tuple[Broken, tuple[float, float]]] = {
@@ -84,9 +86,13 @@ class Trouble:
             "the database restarted": (lambda: _away(production.database), (0.0, 0.0)),
             "the database away": (lambda: _away(production.database), LONG),
             "its connections cut": (lambda: _before_and_after(production.database.cut), SHORT),
-            "packets lost": (self._packets_lost, SHORT),
             "the disk full": (self._full_disk, SHORT),
         }
+        for name, proxy in networks.items():
+            self.kinds |= {
+                f"packets to {name} lost": (partial(_lost, proxy), SHORT),
+                f"packets to {name} late": (partial(_late, proxy), SHORT),
+            }
 
     def held_again(self) -> dict[str, float]:
         """For each bot whose holder went away, and when: the seconds until another had it."""
@@ -132,16 +138,24 @@ class Trouble:
         yield
 
     @contextmanager
-    def _packets_lost(self) -> Iterator[None]:
-        self._proxy.lose_packets()
-        yield
-        self._proxy.pass_packets()
-
-    @contextmanager
     def _full_disk(self) -> Iterator[None]:
         let_files_grow_to(self._production["web"], FULL_DISK_BYTES)
         yield
         let_files_grow_to(self._production["web"], resource.RLIM_INFINITY)
+
+
+@contextmanager
+def _lost(proxy: Proxy) -> Iterator[None]:
+    proxy.lose_packets()
+    yield
+    proxy.pass_packets()
+
+
+@contextmanager
+def _late(proxy: Proxy) -> Iterator[None]:
+    proxy.hold_packets()
+    yield
+    proxy.pass_packets()
 
 
 @contextmanager
@@ -167,12 +181,23 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="botadmin-soak-")))
         database, broker = (stack.enter_context(server) for server in (PostgreSQL(), Redis()))
         server = stack.enter_context(SimulatedMattermost())
-        proxy = stack.enter_context(closing(Proxy(server.port)))
-        production = stack.enter_context(Production(folder, database, broker))
+        networks = {
+            name: stack.enter_context(closing(Proxy(one.port)))
+            for name, one in (("platform", server), ("database", database), ("broker", broker))
+        }
+        production = stack.enter_context(
+            Production(
+                folder,
+                database,
+                broker,
+                database_url=database.url_at(networks["database"].port),
+                broker_url=broker.url_at(networks["broker"].port),
+            )
+        )
         company = Company(server, production.install)
-        company.url = proxy.url
+        company.url = networks["platform"].url
         company.enrol(*BOTS)
-        figures, wrong = _run(company, production, proxy, random.Random(seed), seconds)
+        figures, wrong = _run(company, production, networks, random.Random(seed), seconds)
         if wrong:
             kept = Path(tempfile.gettempdir()) / f"botadmin-soak-{seed}.log"
             shutil.copy(production.install.log, kept)
@@ -183,10 +208,14 @@ def main() -> int:
 
 
 def _run(
-    company: Company, production: Production, proxy: Proxy, chance: random.Random, seconds: float
+    company: Company,
+    production: Production,
+    networks: dict[str, Proxy],
+    chance: random.Random,
+    seconds: float,
 ) -> tuple[Figures, Figures]:
     """What there was, and what was wrong with it."""
-    trouble = Trouble(production, proxy, chance)
+    trouble = Trouble(production, networks, chance)
     storm = Storm(company, chance, down_seconds=DOWN_SECONDS)
     traffic = Traffic(company, chance)
     traffic.start()

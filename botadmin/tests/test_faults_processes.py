@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 
 import pytest
+from django.conf import settings
 
 from botadmin.tests.mattermost_storm import POSTS
 from botadmin.tests.processes import DEADLINE, until
@@ -28,6 +31,16 @@ CHANGES = """SELECT data->>'state' FROM bots_event WHERE kind = 'connection.chan
     AND occurred_at > %s"""
 POLLED = "SELECT count(*) FROM bots_event WHERE kind = 'message.posted' AND bot_id = "
 POLLED += "(SELECT id FROM bots_bot WHERE slug = 'bot-3')"
+# A process of ours that stops in the middle of a transaction.
+FREEZES_IN_A_TRANSACTION = """
+import django, os, signal; django.setup()
+from django.db import transaction
+from bots.models import Connection, Lane
+with transaction.atomic():
+    list(Connection.objects.filter(bot__slug__in={bots!r}).select_for_update())
+    list(Lane.objects.select_for_update())
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
 LANES_OF = """SELECT kind || ' ' || key || ' held until ' || claimed_until FROM bots_lane
     WHERE holder LIKE '%%:' || %s || ':%%'"""
 
@@ -181,14 +194,45 @@ def test_a_worker_that_thaws_writes_nothing_about_what_others_have_sent(producti
     traffic.flow()
     traffic.judge()
     assert "was taken over; its new holder goes on" in production.install.log.read_text()
+
+
+def test_what_a_process_had_locked_when_it_froze_others_have_in_time(production, traffic):
+    lost = production.held_by(HOLDERS[0])
+    frozen = subprocess.Popen(
+        [sys.executable, "-c", FREEZES_IN_A_TRANSACTION.format(bots=sorted(lost))],
+        env=production.install.env,
+        cwd=settings.BASE_DIR,
+    )
+    try:
+        assert os.WIFSTOPPED(os.waitpid(frozen.pid, os.WUNTRACED)[1])
+        production[HOLDERS[0]].kill()
+        killed_at = datetime.now(UTC)
+
+        until(lambda: production.held_by(HOLDERS[1]) >= lost)
+        traffic.flow()
+    finally:
+        frozen.kill()
+        frozen.wait()
+
+    traffic.judge()
+    assert_held_in_time(production, lost, since=killed_at)
     assert_nobody_stumbled(production)
 
 
 def worker_in_the_middle_of_a_send(production: Production, traffic: Traffic) -> str:
     """The name of a worker that waits for an answer to a post that the server has stored."""
-    traffic.company.server.controls.stall(place="after", method="POST", path=POSTS)
-    until(lambda: bool(production.workers() & {*WORKERS}))
-    return min(production.workers() & {*WORKERS})
+    company = traffic.company
+    company.server.controls.stall(place="after", method="POST", path=POSTS)
+    seen, found = company.sent(), set[str]()
+
+    def look() -> bool:
+        fresh = company.sent() - seen  # for whose answers somebody waits, two seconds at most
+        seen.update(fresh)
+        found.update({production.worker_sending(text) for text in fresh} & {*WORKERS})
+        return bool(found)
+
+    until(look)
+    return min(found)
 
 
 def assert_held_in_time(production: Production, bots: set[str], *, since: datetime) -> None:

@@ -14,11 +14,12 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from urllib.parse import urlsplit
 
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
@@ -28,6 +29,7 @@ from django.db.models.functions import Now
 
 from bots import backoff, clients, closing, processes, syncing
 from bots.connections import states
+from bots.connections.intake import Intake
 from bots.connections.reader import Reader, Reading
 from bots.inbox import Inbox, Received
 from bots.models import Bot, Connection, Receive, State
@@ -51,7 +53,6 @@ OPENING_PER_HOST = 4  # at once, so that a thousand bots do not knock over their
 FIRST_OF_HOST = 4  # openers kept for hosts on which none is being opened
 CLAIMS_PER_TICK = 200
 RETRY_UNKNOWN = timedelta(seconds=60)  # for platforms whose own delays nobody knows
-MOST_EARLY = 10_000  # events a stream may bring before its connection has caught up
 
 
 @dataclass(slots=True)
@@ -72,10 +73,7 @@ class Held:
     live_since: float = math.inf  # time.monotonic()
     dropped: bool = False
     platform: Platform | None = field(default=None, repr=False)
-    # What the stream brings waits here until what happened before it has been fetched; None from
-    # then on. `ordering` keeps both ways in order.
-    early: list[Incoming] | None = field(default=None, repr=False)
-    ordering: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    intake: Intake | None = field(default=None, repr=False)  # of its newest stream
 
 
 class Supervisor:
@@ -99,6 +97,7 @@ class Supervisor:
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
     def start(self) -> None:
+        processes.allow_files(self.limit)
         self._inbox.start()
         self._reader.start()
         self._thread.start()
@@ -326,7 +325,7 @@ class Supervisor:
         try:
             self._connect_and_catch_up(one)
         except Exception as error:
-            self._note_end(one, error)
+            self._note_end(one, one.intake, error)
         finally:
             database.close()
             with self._lock:
@@ -346,11 +345,14 @@ class Supervisor:
         platform = one.platform = clients.connect(bot)
         syncing.sync_channels(bot, platform)
         cursor = row.cursor or self._first_cursor(one, platform)
-        one.early = []
-        self._read(one, platform, platform.open_stream(cursor))
+        intake = one.intake = Intake(partial(self._store, one))
+        self._read(one, intake, platform, platform.open_stream(cursor))
         states.move(row, State.CATCHING_UP, fence=one.fence, only_from=State.STARTING, caught_up=0)
-        count = self._catch_up(one, platform, cursor, states.Progress(row, fence=one.fence))
-        self._hand_over_early(one)
+        progress = states.Progress(row, fence=one.fence)
+        while self._catch_up(one, platform, cursor, progress) and not intake.caught_up():
+            self._inbox.wait_stored()
+            row.refresh_from_db(fields=["cursor"])
+            cursor = row.cursor
         self._inbox.wait_stored()
         with self._lock:
             if not one.open:
@@ -363,11 +365,11 @@ class Supervisor:
             only_from=State.CATCHING_UP,  # it may have ended and been settled a moment ago
             reason="Connected and caught up.",
             attempts=0,
-            caught_up=count,
+            caught_up=progress.count,
             last_ok_at=Now(),
         )
 
-    def _read(self, one: Held, platform: Platform, stream: Stream) -> None:
+    def _read(self, one: Held, intake: Intake, platform: Platform, stream: Stream) -> None:
         with self._lock:
             if one.dropped:
                 stream.close()
@@ -379,8 +381,8 @@ class Supervisor:
                         key=one.id,
                         stream=stream,
                         decode=platform.decode,
-                        on_incoming=self._receiver(one),
-                        on_end=lambda error: self._note_end(one, error),
+                        on_incoming=intake.receive,
+                        on_end=partial(self._note_end, one, intake),
                         platform=platform.name,
                     )
                 )
@@ -390,55 +392,31 @@ class Supervisor:
 
     def _first_cursor(self, one: Held, platform: Platform) -> Cursor:
         cursor = platform.start_cursor()
-        self._inbox.put(self._received(one, cursor=cursor))
+        self._store(one, (), cursor)
         return cursor
 
     def _catch_up(
         self, one: Held, platform: Platform, cursor: Cursor, progress: states.Progress
-    ) -> int:
+    ) -> bool:
+        """Fetch what happened since. False when it was dropped in the middle: then what its stream
+        brought must not be stored either, since the next holder begins with what is missing."""
         for batch in platform.catch_up(cursor):
             if one.dropped:
-                break
+                return False
             received = replace(
-                self._received(one, batch.incoming, cursor=batch.cursor),
+                self._received(one, batch.incoming, batch.cursor),
                 reactions=batch.reactions,
                 channels=batch.channels,
                 catch_up=True,
             )
             self._inbox.put(received)
             progress.add(len(batch.incoming))
-        return progress.count
+        return True
 
-    def _receiver(self, one: Held) -> Callable[[list[Incoming]], None]:
-        def receive(incoming: list[Incoming]) -> None:
-            with one.ordering:
-                cursor: dict[str, object] = {}
-                if one.early is None:
-                    for value in incoming:
-                        cursor.update(value.cursor)
-                elif len(one.early) < MOST_EARLY:
-                    one.early += incoming
-                    return
-                # So many that order is given up: they must neither be lost nor fill the memory.
-                self._inbox.put(self._received(one, incoming, cursor=cursor))
+    def _store(self, one: Held, incoming: Sequence[Incoming], cursor: Cursor) -> None:
+        self._inbox.put(self._received(one, incoming, cursor))
 
-        return receive
-
-    def _hand_over_early(self, one: Held) -> None:
-        """Store what the stream brought while we caught up. It moves no position: what was
-        fetched meanwhile may be further already."""
-        with one.ordering:
-            early, one.early = one.early, None
-            if early:
-                self._inbox.put(self._received(one, early, cursor={}))
-
-    def _received(
-        self,
-        one: Held,
-        incoming: tuple[Incoming, ...] | list[Incoming] = (),
-        *,
-        cursor: Cursor,
-    ) -> Received:
+    def _received(self, one: Held, incoming: Sequence[Incoming], cursor: Cursor) -> Received:
         return Received(
             connection_id=one.id,
             bot_id=one.bot_id,
@@ -450,11 +428,14 @@ class Supervisor:
 
     # Ending -------------------------------------------------------------------------------------
 
-    def _note_end(self, one: Held, error: Exception) -> None:
+    def _note_end(self, one: Held, intake: Intake | None, error: Exception) -> None:
         # Called by the reader thread, which must go on reading the others, and by openers.
         with self._lock:
-            one.open = False
-        self._ended.put((one, error))
+            if one.intake is not intake:
+                return  # the stream that ended has been replaced already
+            # Not tried again before this end is settled, or it would be taken for the next one's.
+            one.open, one.retry_at = False, math.inf
+            self._ended.put((one, error))
         self._wake.set()
 
     def _settle_ended(self) -> None:

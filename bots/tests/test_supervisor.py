@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from bots import clients, closing, inbox, lifecycle
-from bots.connections import states
+from bots.connections import intake, states
 from bots.connections.supervisor import OPENING_PER_HOST, Supervisor
 from bots.models import Bot, Connection, Process, State
 from bots.processes import own_name
@@ -66,6 +67,39 @@ def shaky() -> Space:
     return make_space("shaky", platform="faulty", options=options)
 
 
+@dataclass
+class Fetching:
+    """A bot that is held up while it fetches what it missed; a witness hears what is said."""
+
+    bot: Bot
+    witness: Bot
+    gate: threading.Event
+
+    def hear(self, *texts: str) -> None:
+        say(self.bot, *texts)
+        until(lambda: (texts[-1], False) in heard(self.witness))
+
+
+@pytest.fixture
+def fetching(supervise: Callable[..., Supervisor], shaky: Space) -> Iterator[Fetching]:
+    witness, bot = make_bot("witness", space=shaky), make_bot(space=shaky)
+    say(bot)
+    join(witness, Channel.objects.get(space=shaky, name="lobby"))
+    supervise(lease=FAR)  # a witness that lost its lease would be held up in place of the bot
+    for one in (witness, bot):
+        until_shown(one, State.LIVE)
+    lifecycle.stop(bot)
+    until_shown(bot, State.OFF)
+    until(lambda: connection_of(bot).lease_until is None)
+    say(bot, "missed")
+    gate, started = threading.Event(), threading.Event()
+    faulty.script(faulty.held(gate, started), operation="catch_up")
+    lifecycle.start(bot)
+    assert started.wait(DEADLINE)
+    yield Fetching(bot, witness, gate)
+    gate.set()
+
+
 def until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + DEADLINE
     while not condition():
@@ -107,6 +141,10 @@ def heard(bot: Bot) -> list[tuple[str, bool]]:
     """The words that are stored as events, in order, and whether they were fetched later."""
     told = bot.events.filter(kind=Kind.MESSAGE_POSTED).order_by("pk")
     return [(event.data["message"]["text"], event.catch_up) for event in told]
+
+
+def texts_of(bot: Bot) -> list[str]:
+    return [text for text, _ in heard(bot)]
 
 
 def was(bot: Bot) -> list[str]:
@@ -155,32 +193,37 @@ def test_what_was_said_while_it_was_away_is_fetched_once(supervise):
     assert connection_of(bot).caught_up >= 450
 
 
-def test_what_arrives_during_the_catch_up_is_stored_after_it(supervise, shaky):
-    # Given one bot that is live, and one that is held up while it fetches what it missed
-    witness, bot = make_bot("witness", space=shaky), make_bot(space=shaky)
-    say(bot)
-    join(witness, Channel.objects.get(space=shaky, name="lobby"))
-    supervise(lease=FAR)  # a witness that lost its lease would be held up in place of the bot
-    for one in (witness, bot):
-        until_shown(one, State.LIVE)
-    lifecycle.stop(bot)
-    until_shown(bot, State.OFF)
-    until(lambda: connection_of(bot).lease_until is None)
-    say(bot, "missed")
-    gate, fetching = threading.Event(), threading.Event()
-    faulty.script(faulty.held(gate, fetching), operation="catch_up")
-    lifecycle.start(bot)
-    assert fetching.wait(DEADLINE)
+def test_what_arrives_during_the_catch_up_is_stored_after_it(fetching):
+    fetching.hear("meanwhile", "and more")
+    fetching.gate.set()
 
-    # When more is said meanwhile
-    say(bot, "meanwhile", "and more")
-    until(lambda: ("and more", False) in heard(witness))
-    gate.set()
+    until_shown(fetching.bot, State.LIVE)
+    until(lambda: len(heard(fetching.bot)) == 3)
+    assert texts_of(fetching.bot) == ["missed", "meanwhile", "and more"]
 
-    # Then it is stored in the order in which it was said
-    until_shown(bot, State.LIVE)
-    until(lambda: len(heard(bot)) == 3)
-    assert [text for text, _ in heard(bot)] == ["missed", "meanwhile", "and more"]
+
+def test_more_than_can_wait_for_the_catch_up_is_fetched_in_its_place(fetching, monkeypatch):
+    monkeypatch.setattr(intake, "MOST_EARLY", 2)
+    texts = [f"meanwhile {n}" for n in range(5)]
+
+    fetching.hear(*texts)
+    fetching.gate.set()
+
+    until_shown(fetching.bot, State.LIVE)
+    fetching.hear("later")
+    until(lambda: ("later", False) in heard(fetching.bot))
+    assert texts_of(fetching.bot) == ["missed", *texts, "later"]
+
+
+def test_who_lets_go_in_the_middle_of_a_catch_up_stores_nothing_later_than_it(fetching):
+    fetching.hear("meanwhile")
+
+    lifecycle.reconnect(fetching.bot)
+    until(lambda: connection_of(fetching.bot).lease_until is None)
+    fetching.gate.set()
+
+    until_shown(fetching.bot, State.LIVE)
+    assert texts_of(fetching.bot) == ["missed", "meanwhile"]
 
 
 def test_fifty_bots_go_live(supervise):

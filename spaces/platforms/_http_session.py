@@ -50,8 +50,8 @@ class Session:
     """
 
     def __init__(self, base: str, tls: ssl.SSLContext, proxies: Mapping[str, str]):
-        self._base = base
-        url = _parsed(base)
+        url = _parsed(base)._replace(auth=None)  # which nobody in between needs to know
+        self._base = url.url
         self._place = (url.host, url.port, url.scheme)
         self._pools = _pools(select_proxy(base, dict(proxies)), tls)
         self._pool = self._pools.connection_from_host(*self._place)
@@ -97,18 +97,22 @@ def _parsed(url: str) -> Url:
 
 
 def _pools(proxy: str | None, tls: ssl.SSLContext) -> PoolManager:
-    if proxy:
+    # A stream may be open while requests go on: one connection for each.
+    how: dict[str, Any] = {"maxsize": 2, "ssl_context": tls}
+    pools = _through(proxy, how) if proxy else PoolManager(**how)
+    pools.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+    return pools
+
+
+def _through(proxy: str, how: Mapping[str, Any]) -> PoolManager:
+    try:
         url = prepend_scheme_if_needed(proxy, "http")
         login = ":".join(get_auth_from_url(url))
         headers = make_headers(proxy_basic_auth=login) if login != ":" else None
-        try:
-            pools: PoolManager = ProxyManager(url, proxy_headers=headers, ssl_context=tls)
-        except LocationValueError as error:
-            raise Misconfigured("The URL of the proxy cannot be used.", option="proxy") from error
-    else:
-        pools = PoolManager(ssl_context=tls)
-    pools.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
-    return pools
+        return ProxyManager(url, proxy_headers=headers, **how)
+    except ValueError:
+        # Not as a cause: it may quote the URL, with the password.
+        raise Misconfigured("The URL of the proxy cannot be used.", option="proxy") from None
 
 
 def proxies(url: str, options: Mapping[str, Any]) -> Mapping[str, str]:
@@ -119,8 +123,9 @@ def proxies(url: str, options: Mapping[str, Any]) -> Mapping[str, str]:
     try:
         parts = urlsplit(proxy)
         _ = parts.port
-    except ValueError as error:
-        raise Misconfigured(f"The proxy URL is invalid: {error}.", option="proxy") from error
+    except ValueError:
+        # A password that holds a slash ends up as the port, and the error quotes it.
+        raise Misconfigured("The proxy URL is invalid.", option="proxy") from None
     if parts.scheme != "http" or not parts.hostname:
         raise Misconfigured("A proxy URL starts with http:// and a host name.", option="proxy")
     return {"http": proxy, "https": proxy}
@@ -195,6 +200,9 @@ class _Answer(HTTPResponse):
         # The library takes a head that is cut for one that is short, and its body for empty.
         if self._incoming.is_at_end:
             raise IncompleteRead(b"")
+        # The library knows of none but 100, and would read the answer itself as the next one's.
+        if self.status < 200:
+            raise HTTPException("an answer before the answer")
         # urllib3 refuses this too, but leaves the connection open.
         lengths = ",".join(self.headers.get_all("Content-Length", ())).split(",")
         if len({each.strip() for each in lengths}) > 1:

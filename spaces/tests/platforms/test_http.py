@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 import time
+import traceback
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -251,6 +252,13 @@ def test_a_name_and_password_in_the_url_are_not_sent_nor_told(server, connect):
     assert "toor" not in caught.value.detail
 
 
+def test_a_proxy_is_not_told_a_name_and_password_in_the_url(proxy, connect):
+    connect("http://root:toor@chat.example", proxy=proxy.url).get("/users/me")
+
+    (asked,) = proxy.requests
+    assert (asked.target, asked.headers["Host"]) == ("http://chat.example/users/me", "chat.example")
+
+
 @pytest.mark.parametrize("token", ["line\nbreak", "line\r\nX-Admin: yes", "ellips…", "umläut"])
 def test_a_credential_that_no_header_may_hold_is_told_but_not_shown(server, connect, token):
     client = connect(server.url, authorize=lambda: f"Bearer {token}")
@@ -465,6 +473,18 @@ def test_what_went_out_and_was_not_answered_may_have_arrived(server, connect, ac
         client.post("/", idempotent=True)
 
 
+def test_what_a_server_says_before_its_answer_is_not_the_answer(server, connect):
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
+    server.will(sending(early + head(201, {"Content-Length": "2"}) + b"{}"))
+    client = connect(server.url)
+
+    with pytest.raises(OutcomeUnknown):
+        client.post("/")
+
+    client.get("/")
+    assert [each.connection for each in server.requests] == [1, 2]
+
+
 def test_silence_after_the_request_may_mean_that_it_arrived(server, connect):
     server.will(silent, silent)
     client = connect(server.url, timeout_seconds=SHORT)
@@ -677,6 +697,17 @@ def test_other_requests_go_on_while_a_stream_is_open(server, connect):
     with client.stream("/files/7") as stream:
         client.get("/")
         assert len(stream.read()) == 100_000
+
+
+def test_a_stream_and_requests_beside_it_keep_a_connection_each(server, connect, caplog):
+    server.will(answer(b"x" * 100_000))
+    client = connect(server.url)
+
+    with client.stream("/files/7") as stream:
+        client.get("/")
+        stream.read()
+
+    assert not caplog.records  # urllib3 warns when it throws a connection away
 
 
 @pytest.mark.parametrize(
@@ -927,6 +958,23 @@ def test_a_proxy_url_that_cannot_be_used_is_named(connect, url):
         connect("http://chat.example", proxy=url)
 
     assert caught.value.option == "proxy"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://me:s3cret@127.0.0.1:99999", "http://me:s3cret/x@127.0.0.1", "http://me:s3cret€@proxy"],
+    ids=["port", "slash", "euro"],
+)
+def test_a_proxy_url_that_cannot_be_used_is_not_told_with_its_password(connect, monkeypatch, url):
+    with pytest.raises(Misconfigured) as by_the_space:
+        connect("http://chat.example", proxy=url)
+    monkeypatch.setenv("http_proxy", url)
+    with pytest.raises(Misconfigured) as by_the_environment:
+        connect("http://chat.example")
+
+    for caught in (by_the_space, by_the_environment):
+        assert caught.value.option == "proxy"
+        assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
 
 # What an operator reads ---------------------------------------------------------------------------
