@@ -10,7 +10,7 @@ CLIENTS_READY := $(CLIENTS)/.installed
 JAVASCRIPT := spaces/tests/clients/javascript
 JAVASCRIPT_READY := $(JAVASCRIPT)/node_modules/.installed
 
-.PHONY: help run test lint types check bench test-services test-faults soak test-browser test-clients ci clean
+.PHONY: help run test lint types check bench test-services test-faults soak test-browser test-clients servers ci clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -34,19 +34,19 @@ check: $(READY) ## what Django and botadmin think of this install, and missing m
 	$(BIN)/python manage.py check
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
-bench: $(READY) ## measure, into benchmarks/results.json
+bench: $(READY) servers ## measure, into benchmarks/results.json
 	$(BIN)/python -m benchmarks
 
-test-services: $(READY) ## the suite on a PostgreSQL and a Redis of its own, then test-faults
+test-services: $(READY) servers ## the suite on a PostgreSQL and a Redis of its own, then test-faults
 	$(BIN)/python -m botadmin.testing.services -- $(BIN)/python -m pytest -n 4 -m "not browser and not clients and not faults"
 	@$(MAKE) --no-print-directory test-faults
 
 # Two at a time: each starts an install of seven processes and measures how soon it recovers.
-test-faults: $(READY) ## all that can break, broken on purpose: each alone, then mixed for a minute
+test-faults: $(READY) servers ## all that can break, broken on purpose: each alone, then mixed for a minute
 	$(BIN)/python -m pytest -n 2 -m faults
 	$(BIN)/python -m botadmin.tests.soak 60
 
-soak: $(READY) ## everything that can break, at random, for SECONDS=900, from a SEED that is printed
+soak: $(READY) servers ## everything that can break, at random, for SECONDS=900, from a SEED that is printed
 	$(BIN)/python -m botadmin.tests.soak $(SECONDS) $(SEED)
 
 test-browser: $(READY) ## the admin in Chromium
@@ -54,6 +54,9 @@ test-browser: $(READY) ## the admin in Chromium
 
 test-clients: $(READY) $(CLIENTS_READY) $(JAVASCRIPT_READY) ## clients of others on simulated servers
 	$(BIN)/python -m pytest -n 4 -m clients spaces/tests/clients
+
+servers:
+	@.ci/install postgresql redis-server faketime
 
 ci: ## all of it, as in .ci/run
 	.ci/run
