@@ -1,6 +1,6 @@
 """Events stored per second through the inbox, beside Django storing the very same rows.
 
-One writer thread, as in every process that holds connections; each event comes by itself, as from
+By as many writers as in every process that holds connections; each event comes by itself, as from
 many bots at once, and the inbox makes its batches.
 """
 

@@ -45,6 +45,7 @@ CATCH_UP_SECONDS = 0.1  # nor what happened a while ago for more of it
 QUEUED = 2_000  # pieces that may wait for a writer; then reading stops until there is room
 WRITERS = 2
 RETRY_SECONDS = 1.0  # a database that is away is asked again this often
+ENDED_SECONDS = 0.2  # who waits for a writer looks this often whether it has ended
 
 
 New = tuple["Received", Incoming]  # a value, and what it came with
@@ -103,23 +104,25 @@ class Inbox:
                 writer.queue.put(writer.end, timeout=max(0.0, until - time.monotonic()))
         for writer in self._writers:
             writer.thread.join(max(0.0, until - time.monotonic()))
+            writer.end.set()  # also for one that the database still holds up
 
     @property
     def alive(self) -> bool:
         return all(writer.thread.is_alive() for writer in self._writers)
 
     def put(self, received: Received) -> None:
-        """Hand over; waits while the queue is full, which is what stops the reading."""
-        self._writers[received.connection_id % len(self._writers)].queue.put(received)
+        """Hand over; waits while the queue is full, which is what stops the reading. Raises
+        `InboxEnded` after `stop`."""
+        self._writers[received.connection_id % len(self._writers)].put(received)
 
     def wait_stored(self) -> None:
         """Wait until everything handed over before is stored. Raises `InboxEnded` after `stop`."""
-        marks = [threading.Event() for _ in self._writers]
-        for writer, mark in zip(self._writers, marks, strict=True):
-            writer.queue.put(mark)
-        for mark in marks:
-            while not mark.wait(0.2):
-                if not self.alive:
+        marks = [(writer, threading.Event()) for writer in self._writers]
+        for writer, mark in marks:
+            writer.put(mark)
+        for writer, mark in marks:
+            while not mark.wait(ENDED_SECONDS):
+                if writer.end.is_set():
                     raise InboxEnded
 
 
@@ -131,6 +134,13 @@ class _Writer:
         self.queue: queue.Queue[Received | threading.Event] = queue.Queue(maxsize=QUEUED)
         self.end = threading.Event()
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def put(self, item: Received | threading.Event) -> None:
+        while not self.end.is_set():
+            with suppress(queue.Full):
+                self.queue.put(item, timeout=ENDED_SECONDS)
+                return
+        raise InboxEnded
 
     def _run(self) -> None:
         try:
@@ -145,6 +155,7 @@ class _Writer:
                 if mark is not None:
                     mark.set()
         finally:
+            self.end.set()
             connection.close()
 
     def _gather(self, first: Received) -> tuple[list[Received], threading.Event | None]:

@@ -276,26 +276,32 @@ def release_all() -> None:
 
 
 def drain(lane_id: int) -> None:
-    """Work on a lane for one turn, after one that is more urgent if there is one.
+    """Work on a lane for one turn, after one that is more urgent if there is one; then, for as long
+    as a turn takes, on lanes that waited in this process for it to end.
 
     Does nothing when somebody else works on it or there is nothing to do: wake-ups may come twice.
     """
     lane = _load(lane_id)
-    if lane is None:
-        return
     ends = time.monotonic() + TURN_SECONDS
-    if lane.priority != Priority.INTERACTIVE:
-        urgent = due_lanes().filter(priority=Priority.INTERACTIVE).order_by("due_at")
-        urgent_id = urgent.values_list("pk", flat=True).first()
-        if urgent_id is not None and (parked := _turn(_load(urgent_id))) is not None:
-            wake([parked])
-    # Lanes that found no room earlier go on right here: by the broker they would go to the end of
-    # the line, and cost it another message.
-    while (parked := _turn(lane)) is not None:
+    while lane is not None:
+        if lane.priority != Priority.INTERACTIVE:
+            _do_what_is_urgent()
+        parked = _turn(lane)
+        if parked is None:
+            return
         if time.monotonic() >= ends:
             wake([parked])
             return
+        # A lane that found no room earlier goes on right here: by the broker it would go to the end
+        # of the line, and cost it another message.
         lane = _load(parked)
+
+
+def _do_what_is_urgent() -> None:
+    urgent = due_lanes().filter(priority=Priority.INTERACTIVE).order_by("due_at")
+    urgent_id = urgent.values_list("pk", flat=True).first()
+    if urgent_id is not None and (parked := _turn(_load(urgent_id))) is not None:
+        wake([parked])
 
 
 def _load(lane_id: int) -> Lane | None:
@@ -321,13 +327,12 @@ def _work(lane: Lane) -> None:
         return
     try:
         _kinds[lane.kind].work(claim)
+        claim.release()
     except LeaseLost:
         log.warning("lane %s was taken over; its new holder goes on", lane.pk)
-        return
     except (OperationalError, InterfaceError):
         claim.abandon()
         raise
-    claim.release()
 
 
 class Claim:

@@ -172,7 +172,7 @@ class _Batch:
             self._failed(job, error)
 
     def _perform(self, job: Job) -> None:
-        self.claim.ensure(files.seconds_to_fetch(job))
+        _ensure(self.claim, files.seconds_to_fetch(job))
         job.result = actions.perform(self.platform, job)
         _end(job, WorkState.SUCCEEDED)
 
@@ -259,10 +259,18 @@ class _Leased:
             return attribute
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            self._claim.ensure(self._platform.seconds_for(name, *args))
+            _ensure(self._claim, self._platform.seconds_for(name, *args))
             return attribute(*args, **kwargs)
 
         return call
+
+
+def _ensure(claim: Claim, seconds: float) -> None:
+    """As `Claim.ensure`. Raises `Unavailable` while the database is away: the call is not made."""
+    try:
+        claim.ensure(seconds)
+    except (OperationalError, InterfaceError) as error:
+        raise Unavailable("The database was away, so that nobody was asked.") from error
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sqlite3
 import threading
@@ -16,7 +17,7 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
 from bots import inbox
-from bots.inbox import Inbox, Received
+from bots.inbox import Inbox, InboxEnded, Received
 from bots.models import Bot, Connection, Direction, Event, HandlerRun
 from bots.tests.builders import make_bot, make_channel
 from spaces.models import Channel, Participant, Person
@@ -584,7 +585,7 @@ def test_stopping_stores_what_was_handed_over_before():
     box.stop(DEADLINE)
 
     assert bot.events.count() == 300
-    with pytest.raises(inbox.InboxEnded):
+    with pytest.raises(InboxEnded):
         box.wait_stored()
 
 
@@ -627,6 +628,43 @@ def test_it_waits_for_a_database_that_is_away(monkeypatch, running, caplog):
     box.wait_stored()
     assert cursor_of(bot) == {"seq": 1}
     assert bot.events.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(database.vendor != "sqlite", reason="locks a database file")
+def test_nobody_waits_for_an_inbox_that_ended_while_its_database_was_away(monkeypatch, caplog):
+    # Given a full inbox, and a database that somebody keeps
+    monkeypatch.setitem(database.settings_dict["OPTIONS"], "timeout", 0.1)
+    monkeypatch.setattr(inbox, "QUEUED", 2)
+    bot = make_bot()
+    box = Inbox()
+    ended: list[InboxEnded] = []
+
+    def bring():
+        try:
+            for number in itertools.count():
+                box.put(brought(bot, told(id=str(number))))
+        except InboxEnded as error:
+            ended.append(error)
+
+    bringing = threading.Thread(target=bring, daemon=True)
+    path = database.settings_dict["NAME"]
+    with closing(sqlite3.connect(path, isolation_level=None)) as somebody:
+        somebody.execute("BEGIN IMMEDIATE")
+        box.start()
+        bringing.start()
+        until(lambda: "the database is away" in caplog.text)
+
+        # When it is stopped
+        box.stop(timeout=0.1)
+
+        # Then whoever brings more is told, and so is who waits
+        bringing.join(DEADLINE)
+        assert len(ended) == 1
+        with pytest.raises(InboxEnded):
+            box.wait_stored()
+        somebody.execute("ROLLBACK")
+    until(lambda: not box.alive)
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -199,14 +199,37 @@ def test_who_leaves_goes_on_with_a_parked_lane_and_asks_no_broker(few_threads):
     assert (waited, second.state) == (WorkState.QUEUED, WorkState.SUCCEEDED)
 
 
+def test_interactive_lanes_go_before_parked_bulk_lanes(few_threads):
+    bot = make_bot(space=make_space("shaky", platform="faulty"))
+    first, parked = (
+        make_job(bot, make_channel(bot, name), name, priority=Priority.BULK)
+        for name in ("first", "parked")
+    )
+
+    def meanwhile(do):
+        lanes.drain(parked.lane_id)  # finds no room
+        make_job(bot, make_channel(bot, "urgent"), "now")
+        return do()
+
+    faulty.script(meanwhile)
+
+    lanes.drain(first.lane_id)
+
+    texts = [c.args[0].text for c in faulty.calls if c.operation == "post_message"]
+    assert texts == ["first", "now", "parked"]
+
+
 @pytest.mark.django_db(transaction=True)
-def test_a_lane_whose_turn_the_database_cut_off_is_free_at_once():
+@pytest.mark.parametrize(
+    "statement", ['UPDATE "bots_job"', 'SELECT "bots_lane"."wakeups"'], ids=["turn", "end of it"]
+)
+def test_a_lane_whose_turn_the_database_cut_off_is_free_at_once(statement):
     bot = make_bot()
     job = make_job(bot, make_channel(bot))
     cuts = [OperationalError("terminating connection due to administrator command")]
 
     def cut(execute, sql, params, many, context):
-        if "bots_job" in sql and cuts:
+        if sql.startswith(statement) and cuts:
             raise cuts.pop()
         return execute(sql, params, many, context)
 

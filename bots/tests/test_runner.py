@@ -643,6 +643,34 @@ def test_outcomes_are_written_again_after_a_deadlock(channel_of_forgetful):
     assert (failures, job.state, job.attempt_log.count()) == ([], WorkState.SUCCEEDED, 1)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_job_that_was_not_sent_because_the_database_was_away_is_sent_later(
+    channel_of_forgetful, monkeypatch
+):
+    # Given a lease that must be renewed before each call, and a database that is cut off just then
+    monkeypatch.setattr(lanes, "MARGIN_SECONDS", lanes.LEASE_SECONDS)
+    bot, channel = channel_of_forgetful
+    job = make_job(bot, channel)
+    failures = [OperationalError("terminating connection due to administrator command")]
+
+    def hiccup(execute, sql, params, many, context):
+        if sql.startswith('UPDATE "bots_lane" SET "claimed_until" = (') and failures:
+            raise failures.pop()
+        return execute(sql, params, many, context)
+
+    # When its lane is worked on
+    with connection.execute_wrapper(hiccup):
+        run_lanes()
+    job.refresh_from_db()
+    waited = job.state
+    let_time_pass()
+    run_lanes()
+
+    # Then nobody has to look what became of it
+    job.refresh_from_db()
+    assert (failures, waited, job.state) == ([], WorkState.QUEUED, WorkState.SUCCEEDED)
+
+
 @pytest.fixture
 def channel_of_forgetful():
     bot = make_bot("forgetful", space=make_space("oblivion", platform="forgetful"))

@@ -89,8 +89,9 @@ class Session:
 def _parsed(url: str) -> Url:
     try:
         parsed = parse_url(url)
-    except LocationValueError as error:
-        raise Misconfigured("The URL is invalid.", option="url") from error
+    except LocationValueError:
+        # Not as a cause: it quotes the URL, with what secrets it holds.
+        raise Misconfigured("The URL is invalid.", option="url") from None
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise Misconfigured("A URL starts with http:// or https:// and a host.", option="url")
     return parsed
@@ -111,7 +112,7 @@ def _through(proxy: str, how: Mapping[str, Any]) -> PoolManager:
         headers = make_headers(proxy_basic_auth=login) if login != ":" else None
         return ProxyManager(url, proxy_headers=headers, **how)
     except ValueError:
-        # Not as a cause: it may quote the URL, with the password.
+        # As above.
         raise Misconfigured("The URL of the proxy cannot be used.", option="proxy") from None
 
 

@@ -517,7 +517,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _words(causes: list[BaseException], call: Call) -> str:
-    """For people, without the URL that requests quotes."""
+    """For people, without the URL that urllib3 quotes."""
     if any(isinstance(each, _TooLong) for each in causes):
         return f"answered with more than {LARGEST_BODY} bytes"
     if any(isinstance(each, TimeoutError | urllib3.ReadTimeoutError) for each in causes):

@@ -259,6 +259,15 @@ def test_a_proxy_is_not_told_a_name_and_password_in_the_url(proxy, connect):
     assert (asked.target, asked.headers["Host"]) == ("http://chat.example/users/me", "chat.example")
 
 
+def test_a_url_that_cannot_be_used_is_not_told_with_its_password(connect):
+    url = "http://root:toor@chat.example:99999"
+
+    with pytest.raises(Misconfigured) as caught:
+        connect(url)
+
+    assert "toor" not in "".join(traceback.format_exception(caught.value))
+
+
 @pytest.mark.parametrize("token", ["line\nbreak", "line\r\nX-Admin: yes", "ellips…", "umläut"])
 def test_a_credential_that_no_header_may_hold_is_told_but_not_shown(server, connect, token):
     client = connect(server.url, authorize=lambda: f"Bearer {token}")
