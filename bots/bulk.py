@@ -30,13 +30,13 @@ M = TypeVar("M", bound=Model)
 def insert(rows: Sequence[Model]) -> None:
     """Store new rows of one model; they get their primary keys, and what the database filled in."""
     for chunk in _chunks(rows):
-        given = _given(type(chunk[0]))
-        returning = ", ".join(str(field.column) for field, _ in given)
+        filled_in = _filled_in(type(chunk[0]))
+        returning = ", ".join(str(field.column) for field, _ in filled_in)
         statement, values = _insert_into(chunk)
         with connection.cursor() as cursor:
             cursor.execute(f"{statement} RETURNING {returning}", values)
             for row, stored in zip(chunk, cursor.fetchall(), strict=True):
-                for (field, converters), value in zip(given, stored, strict=True):
+                for (field, converters), value in zip(filled_in, stored, strict=True):
                     for convert in converters:
                         value = convert(value, None, connection)
                     setattr(row, field.attname, value)
@@ -103,7 +103,7 @@ def known(
     return found
 
 
-def rows(model: type[M], unique: Sequence[str], wanted: Collection[tuple[Any, ...]]) -> list[M]:
+def find(model: type[M], unique: Sequence[str], wanted: Collection[tuple[Any, ...]]) -> list[M]:
     """The rows that have the `wanted` values in the `unique` columns, found as by `known`."""
     table, columns = model._meta.db_table, ", ".join(unique)
     found: list[M] = []
@@ -213,7 +213,7 @@ def _inserted(model: type[Model]) -> Fields:
 
 
 @cache
-def _given(model: type[Model]) -> list[tuple[Field[Any, Any], list[Callable[..., Any]]]]:
+def _filled_in(model: type[Model]) -> list[tuple[Field[Any, Any], list[Callable[..., Any]]]]:
     """What the database fills in, with what makes Python's values of its own."""
     fields = [f for f in model._meta.concrete_fields if f.primary_key or f.has_db_default()]
     columns = [field.get_col(model._meta.db_table) for field in fields]

@@ -39,7 +39,7 @@ from spaces.platforms.messages import (
 
 log = logging.getLogger(__name__)
 
-BATCH = 500  # values per transaction, of which each kind counts for itself
+BATCH = 500  # events per transaction; and as many messages whose reactions are counted
 BATCH_SECONDS = 0.02  # the first of a batch waits no longer than this for the others
 CATCH_UP_SECONDS = 0.1  # nor what happened a while ago for more of it
 QUEUED = 2_000  # pieces that may wait for a writer; then reading stops until there is room
@@ -194,9 +194,12 @@ def store_patiently(batch: Sequence[Received]) -> set[tuple[int, int]]:
             if is_deadlock(error):
                 log.warning("a deadlock: stored again at once")
                 continue
-            log.exception("the database is away; %s batches wait", len(batch))
-            connection.close()
-            time.sleep(RETRY_SECONDS)
+            if _is_too_much(error):
+                batch = _smaller(batch, error)
+            else:
+                log.exception("the database is away; %s batches wait", len(batch))
+                connection.close()
+                time.sleep(RETRY_SECONDS)
         except Exception as error:
             # Whatever a platform handed over: the thread that stores for all must survive it.
             if len(batch) == 1 and batch[0].size <= 1:
@@ -209,6 +212,11 @@ def store_patiently(batch: Sequence[Received]) -> set[tuple[int, int]]:
 def is_deadlock(error: Exception) -> bool:
     """Whether PostgreSQL chose us to end one. Whoever else was part of it has what it needs."""
     return getattr(error.__cause__, "sqlstate", None) == "40P01"
+
+
+def _is_too_much(error: Exception) -> bool:
+    """Whether PostgreSQL has a limit (its class 54) that this goes beyond, now and ever."""
+    return str(getattr(error.__cause__, "sqlstate", None)).startswith("54")
 
 
 def _smaller(batch: Sequence[Received], error: Exception) -> list[Received]:
@@ -490,7 +498,7 @@ def _change_messages(found: Sequence[Found]) -> None:
     places = {(f.received.bot_id, remote_id(f.incoming.message_id)) for f in changes}
     known = {
         (row.bot_id, row.remote_id): row
-        for row in bulk.rows(Message, ["bot_id", "remote_id"], places)
+        for row in bulk.find(Message, ["bot_id", "remote_id"], places)
     }
     for f in changes:
         row = known.get((f.received.bot_id, remote_id(f.incoming.message_id)))
@@ -513,7 +521,7 @@ def _complete_messages(again: Sequence[New]) -> None:
     }
     if not fuller:
         return
-    rows = bulk.rows(Message, ["bot_id", "remote_id"], fuller)
+    rows = bulk.find(Message, ["bot_id", "remote_id"], fuller)
     found = [(row, fuller[row.bot_id, row.remote_id]) for row in rows]
     completed = [row for row, incoming in found if _complete(row, incoming)]
     bulk.update(completed, ["thread", "card", "files"])

@@ -185,7 +185,8 @@ def keep(found: Sequence[Found]) -> None:
     _note_archived(found)
     _ask_anew(found)
     _list_anew(found)
-    for f in found:
+    # In the order in which all who write this do; within a channel as it happened.
+    for f in sorted(found, key=lambda one: one.channel_id or 0):
         if f.channel_id is None:
             continue
         if f.incoming.kind == Kind.PARTICIPANT_JOINED:

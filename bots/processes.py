@@ -6,6 +6,7 @@ import logging
 import os
 import resource
 import socket
+from contextlib import suppress
 from datetime import timedelta
 from uuid import uuid4
 
@@ -54,7 +55,8 @@ def allow_files(connections: int) -> None:
             hard,
         )
         wanted = hard
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    with suppress(ValueError, OSError):  # some systems have yet another limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _is_enough(limit: int, wanted: int) -> bool:

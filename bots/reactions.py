@@ -43,7 +43,7 @@ def settle(batch: Sequence[Received], new: Sequence[New]) -> tuple[list[New], Le
         return list(new), Ledger([])
     places = {_place(r, message.message_id) for r, message in told}
     touched = {_place(r, incoming.message_id) for r, incoming in changes}
-    ledger = Ledger(bulk.rows(Message, ["bot_id", "remote_id"], places | touched))
+    ledger = Ledger(bulk.find(Message, ["bot_id", "remote_id"], places | touched))
     if told:
         ledger.learn(told, touched)
     news: dict[int, list[Incoming]] = defaultdict(list)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -47,7 +47,7 @@ from spaces.platforms.errors import (
 
 log = logging.getLogger(__name__)
 
-FLUSH_SECONDS = 1.0  # outcomes wait no longer than this to be written, or for the end of a batch
+FLUSH_SECONDS = 1.0  # after it, outcomes are written when the call at hand ends, or with the batch
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 60.0
 FIRST_WRITE_PAUSE_SECONDS = 0.05
@@ -200,7 +200,8 @@ class _Batch:
         doubtful = job.interrupted and records.once(job)
         _end(job, WorkState.UNCERTAIN if doubtful else WorkState.FAILED, error)
         if isinstance(error, CredentialsRefused):
-            states.refuse(self.bot, error)
+            with suppress(OperationalError, InterfaceError):  # then the next one is refused as well
+                states.refuse(self.bot, error)
             # What is left in the lane connects anew, or not at all.
             self.claim.rest_until(timezone.now())
 
@@ -212,9 +213,10 @@ class _Batch:
         job.error_code, job.error_detail = error.code, error.detail
         job.next_step = error.next_step
         if isinstance(error, RateLimited) and error.scope == "bot":
-            Bot.objects.filter(pk=self.bot.pk).update(
-                limited_until=Greatest(Coalesce("limited_until", not_before), not_before)
-            )
+            with suppress(OperationalError, InterfaceError):  # then the other lanes find out, too
+                Bot.objects.filter(pk=self.bot.pk).update(
+                    limited_until=Greatest(Coalesce("limited_until", not_before), not_before)
+                )
             self.claim.rest_until(not_before)
         elif self.claim.lane.ordered:
             self.claim.rest_until(not_before)

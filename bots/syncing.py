@@ -9,6 +9,7 @@ from typing import Any
 
 from bots import clients, departures, lanes
 from bots.actions import action
+from bots.bulkhead import bulkhead
 from bots.inbox import keep_messages, message_from
 from bots.memberships import describe_soon, list_soon
 from bots.models import Bot, Job, JobKind
@@ -83,7 +84,7 @@ def _enabled(bot_id: int) -> Bot | None:
 
 def _ask(bot: Bot, question: Callable[[Platform], object], *, later: Callable[[], None]) -> None:
     """Now, or `later` while the bot has its share of this process's threads."""
-    if not lanes.bulkhead().enter_poll(bot):
+    if not bulkhead().enter_poll(bot):
         later()
         return
     try:
@@ -92,7 +93,7 @@ def _ask(bot: Bot, question: Callable[[Platform], object], *, later: Callable[[]
     except (PlatformError, Misconfigured) as error:
         log.warning("the channels of %s wait for a sync: %s", bot.slug, error.detail)
     finally:
-        if (parked := lanes.bulkhead().leave_poll(bot)) is not None:
+        if (parked := bulkhead().leave_poll(bot)) is not None:
             lanes.wake([parked])
 
 

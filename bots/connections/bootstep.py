@@ -23,9 +23,9 @@ class BulkheadStep(bootsteps.Step):
     """Tells how many threads there are to be shared, whoever chose the number and wherever."""
 
     def create(self, parent: Any) -> None:
-        from bots import lanes  # needs the apps to be loaded
+        from bots.bulkhead import bulkhead  # needs the apps to be loaded
 
-        lanes.bulkhead().resize(parent.concurrency)
+        bulkhead().resize(parent.concurrency)
 
 
 class ConnectionsStep(bootsteps.StartStopStep):

@@ -16,6 +16,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from bots import backoff, clients, inbox, lanes
+from bots.bulkhead import bulkhead
 from bots.connections import states
 from bots.models import Connection, Receive, State
 from bots.processes import own_name
@@ -59,12 +60,12 @@ def poll(bot_id: int) -> None:
     the bot or its space has its share of this process's threads already: it is due again soon."""
     found = _wanted().select_related("bot__space", "bot__connection").filter(bot=bot_id)
     connection = found.first()
-    if connection is None or not lanes.bulkhead().enter_poll(connection.bot):
+    if connection is None or not bulkhead().enter_poll(connection.bot):
         return
     try:
         _poll(connection)
     finally:
-        if (parked := lanes.bulkhead().leave_poll(connection.bot)) is not None:
+        if (parked := bulkhead().leave_poll(connection.bot)) is not None:
             lanes.wake([parked])
 
 

@@ -185,7 +185,11 @@ class Supervisor:
         with self._lock:
             up = [one.id for one in self._held.values() if one.open]
         proven = [pk for pk in up if (self._reader.evidence(pk) or 0) >= since]
-        Connection.objects.filter(pk__in=proven, holder=own_name()).update(last_ok_at=Now())
+        mine = Connection.objects.filter(pk__in=proven, holder=own_name())
+        with transaction.atomic():
+            # What the inbox has locked, it proves itself; waiting for it could be a deadlock.
+            free = mine.select_for_update(skip_locked=True).values_list("pk", flat=True)
+            mine.filter(pk__in=list(free)).update(last_ok_at=Now())
 
     # Claiming and letting go --------------------------------------------------------------------
 

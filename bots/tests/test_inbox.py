@@ -13,8 +13,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import OperationalError
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
+from psycopg.errors import ProgramLimitExceeded
 
 from bots import inbox
 from bots.inbox import Inbox, InboxEnded, Received
@@ -693,6 +695,26 @@ def test_an_event_stays_when_its_handlers_cannot_be_given_a_turn(caplog):
     assert bot.messages.count() == 2
     assert cursor_of(bot) == {"seq": 2}
     assert caplog.text.count("no handler gets a turn") == 2
+
+
+def test_what_is_beyond_a_limit_of_the_database_becomes_a_gap_and_holds_up_nothing():
+    # Given a database that will never take one of the events
+    bot = make_bot()
+
+    def refuse(execute, sql, params, many, context):
+        if "INSERT INTO bots_event" in sql and "too much" in str(params):
+            raise OperationalError("too much") from ProgramLimitExceeded("too much")
+        return execute(sql, params, many, context)
+
+    # When it comes with others
+    with database.execute_wrapper(refuse):
+        inbox.store_patiently(
+            [brought(bot, told(id="1"), told(id="2", text="too much"), told(id="3"))]
+        )
+
+    # Then those are stored, and a gap stands for it
+    kinds = [event.kind for event in events_of(bot)]
+    assert kinds == ["message.posted", "gap", "message.posted"]
 
 
 def test_a_handler_that_is_listed_twice_gets_one_turn():

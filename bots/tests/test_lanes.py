@@ -15,6 +15,7 @@ from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from bots import lanes, runner
+from bots.bulkhead import Bulkhead, bulkhead
 from bots.models import Job, JobKind, Lane, LaneKind, Priority, WorkState
 from bots.tests.builders import make_bot, make_channel, make_job, make_space, run_lanes
 from spaces.models import LocalMessage
@@ -28,9 +29,9 @@ DEADLINE = 60.0  # seconds
 @pytest.fixture
 def few_threads():
     """So few that a bot has one."""
-    lanes.bulkhead().resize(4)
+    bulkhead().resize(4)
     yield
-    lanes.bulkhead().resize(settings.BOTADMIN_WORKER_THREADS)
+    bulkhead().resize(settings.BOTADMIN_WORKER_THREADS)
 
 
 def drain_and_close(lane_id):
@@ -151,7 +152,7 @@ def test_a_drain_stops_after_its_turn_and_leaves_the_lane_due():
 def test_one_space_holds_half_of_the_threads_and_one_bot_a_quarter():
     bots = [make_bot(f"bot-{n}") for n in range(3)]
     other = make_bot("elsewhere", space=make_space("other"))
-    bulkhead = lanes.Bulkhead(threads=8)
+    bulkhead = Bulkhead(threads=8)
     crowd = [make_lanes(bot, 4) for bot in bots]
 
     entered = [[lane for lane in own if bulkhead.enter(lane)] for own in crowd]
@@ -163,7 +164,7 @@ def test_one_space_holds_half_of_the_threads_and_one_bot_a_quarter():
 
 def test_a_parked_lane_is_woken_by_the_next_one_that_leaves():
     bot = make_bot()
-    bulkhead = lanes.Bulkhead(threads=4)
+    bulkhead = Bulkhead(threads=4)
     first, second = make_lanes(bot, 2)
 
     assert bulkhead.enter(first)
@@ -241,7 +242,7 @@ def test_a_lane_whose_turn_the_database_cut_off_is_free_at_once(statement):
 
 def test_handlers_never_hold_more_than_half_of_the_threads():
     bot = make_bot()
-    bulkhead = lanes.Bulkhead(threads=8)
+    bulkhead = Bulkhead(threads=8)
 
     handlers = make_lanes(bot, 8, kind=LaneKind.HANDLERS)
     assert sum(bulkhead.enter(lane) for lane in handlers) == 2
@@ -250,7 +251,7 @@ def test_handlers_never_hold_more_than_half_of_the_threads():
 
 
 def test_polls_count_among_the_threads_of_their_bot():
-    bulkhead = lanes.Bulkhead(threads=8)
+    bulkhead = Bulkhead(threads=8)
     bot = make_bot("one")
     (lane,) = make_lanes(bot, 1)
 
@@ -261,14 +262,14 @@ def test_polls_count_among_the_threads_of_their_bot():
 
 
 def test_a_worker_shares_out_the_threads_that_it_has():
-    bulkhead = lanes.bulkhead()
+    threads = bulkhead()
     bot = make_bot("one")
     try:
         current_app.WorkController(pool="threads", concurrency=2)
-        assert [bulkhead.enter_poll(bot) for _ in range(2)] == [True, False]
-        bulkhead.leave_poll(bot)
+        assert [threads.enter_poll(bot) for _ in range(2)] == [True, False]
+        threads.leave_poll(bot)
     finally:
-        bulkhead.resize(settings.BOTADMIN_WORKER_THREADS)
+        threads.resize(settings.BOTADMIN_WORKER_THREADS)
 
 
 def test_a_broker_that_is_away_costs_nothing_but_the_wakeup(tmp_path):

@@ -10,7 +10,8 @@ from datetime import timedelta
 import pytest
 from celery import Task, current_app
 
-from bots import clients, lanes, syncing, tasks
+from bots import clients, syncing, tasks
+from bots.bulkhead import bulkhead
 from bots.models import Bot
 from bots.tests.builders import (
     make_bot,
@@ -253,12 +254,12 @@ def test_what_cannot_be_described_is_left_to_the_next_sync(caplog):
 def test_describing_waits_while_the_bot_has_its_share_of_the_threads():
     bot = make_bot()
     channel = named(bot, unheard_of(bot))
-    while lanes.bulkhead().enter_poll(bot):
+    while bulkhead().enter_poll(bot):
         pass
     try:
         syncing.describe(bot.pk, [channel.pk])
     finally:
-        lanes.bulkhead.cache_clear()
+        bulkhead.cache_clear()
 
     assert queued() == [[bot.pk, [channel.pk]]]
     channel.refresh_from_db()

@@ -11,7 +11,8 @@ import pytest
 from celery import current_app
 from django.utils import timezone
 
-from bots import clients, lanes, lifecycle
+from bots import clients, lifecycle
+from bots.bulkhead import bulkhead
 from bots.connections import poller, states
 from bots.models import Bot, Connection, Receive, State
 from bots.tests.builders import SECRET, make_bot, make_channel, make_person, make_space
@@ -241,14 +242,14 @@ def test_a_platform_that_is_not_installed_any_more_is_told_and_asked_slowly(bot)
 
 
 def test_a_bot_that_holds_its_share_of_the_threads_waits_for_its_next_turn(bot):
-    bulkhead = lanes.bulkhead()
-    entered = list(takewhile(bulkhead.enter_poll, repeat(bot)))
+    threads = bulkhead()
+    entered = list(takewhile(threads.enter_poll, repeat(bot)))
     try:
         poller.poll(bot.pk)
         assert calls("start_cursor") == 0
     finally:
         for one in entered:
-            bulkhead.leave_poll(one)
+            threads.leave_poll(one)
 
     poller.poll(bot.pk)
     assert connection_of(bot).state == State.LIVE

@@ -671,6 +671,24 @@ def test_a_job_that_was_not_sent_because_the_database_was_away_is_sent_later(
     assert (failures, waited, job.state) == ([], WorkState.QUEUED, WorkState.SUCCEEDED)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_rate_limit_that_cannot_be_written_down_makes_no_job_uncertain(bot, channel):
+    job = make_job(bot, channel)
+    faulty.script(faulty.before(RateLimited("slow down", retry_after=60, scope="bot")))
+    failures = [OperationalError("terminating connection due to administrator command")]
+
+    def hiccup(execute, sql, params, many, context):
+        if sql.startswith('UPDATE "bots_bot"') and failures:
+            raise failures.pop()
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(hiccup):
+        run_lanes()
+
+    job.refresh_from_db()
+    assert (failures, job.state, job.error_code) == ([], WorkState.QUEUED, "rate_limited")
+
+
 @pytest.fixture
 def channel_of_forgetful():
     bot = make_bot("forgetful", space=make_space("oblivion", platform="forgetful"))

@@ -23,7 +23,12 @@ from typing import Any, BinaryIO
 from urllib.parse import urlencode, urlsplit
 
 from urllib3 import BaseHTTPResponse, Timeout
-from urllib3 import exceptions as urllib3
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    LocationValueError,
+    ReadTimeoutError,
+)
 
 from spaces.platforms import trace
 from spaces.platforms._http_session import Session, Upload, proxies, tls_context
@@ -294,7 +299,7 @@ class Http:
     def _in_our_words(self, call: Call) -> Iterator[None]:
         try:
             yield
-        except (urllib3.HTTPError, OSError) as error:
+        except (HTTPError, OSError) as error:
             lost = _lost(error, call, self._host)
             self._log(f"< {call.method} {call.path}: {lost.detail}")
             raise lost from error
@@ -357,7 +362,7 @@ class _Body(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         try:
             data = self._response.read(len(buffer))
-        except (urllib3.HTTPError, OSError) as error:
+        except (HTTPError, OSError) as error:
             raise Unavailable(f"The file stopped coming: {type(error).__name__}.") from error
         buffer[: len(data)] = data
         return len(data)
@@ -412,7 +417,7 @@ def _host(url: str) -> str:
         raise Misconfigured(f"The URL is invalid: {error}.", option="url") from error
 
 
-class _TooLong(urllib3.HTTPError):
+class _TooLong(HTTPError):
     pass
 
 
@@ -466,7 +471,7 @@ def _lost(error: Exception, call: Call, host: str) -> PlatformError | Misconfigu
             return wrong
     detail = f"{host} {_words(causes, call)}."
     # No connection came about, so that the server saw nothing. Its subclass is all but a timeout.
-    if call.idempotent or any(isinstance(each, urllib3.ConnectTimeoutError) for each in causes):
+    if call.idempotent or any(isinstance(each, ConnectTimeoutError) for each in causes):
         return Unavailable(detail)
     return OutcomeUnknown(f"{call.method} {call.path}: {detail}")
 
@@ -491,7 +496,7 @@ def _misconfigured(cause: BaseException, host: str) -> Misconfigured | None:
                 option="url",
                 next_step="Write http:// in place of https://, or correct the port.",
             )
-        case urllib3.LocationValueError():
+        case LocationValueError():
             return Misconfigured(f"The URL of {host} or its proxy cannot be used.", option="url")
     return None
 
@@ -520,7 +525,7 @@ def _words(causes: list[BaseException], call: Call) -> str:
     """For people, without the URL that urllib3 quotes."""
     if any(isinstance(each, _TooLong) for each in causes):
         return f"answered with more than {LARGEST_BODY} bytes"
-    if any(isinstance(each, TimeoutError | urllib3.ReadTimeoutError) for each in causes):
+    if any(isinstance(each, TimeoutError | ReadTimeoutError) for each in causes):
         return f"did not answer within {call.timeout_seconds:g} s"
     of_system = [each for each in causes if isinstance(each, OSError)]
     if not of_system:
