@@ -5,11 +5,13 @@ The cast: Alice runs the bot, Bob watches, Charlie has no business here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.db import OperationalError, connection
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -131,3 +133,18 @@ def let_time_pass() -> None:
         model.objects.filter(not_before__gt=past).update(not_before=past)
     Bot.objects.filter(limited_until__gt=past).update(limited_until=past)
     Lane.objects.filter(due_at__gt=past).update(due_at=past)
+
+
+@contextmanager
+def database_cut_off_at(statement: str) -> Iterator[None]:
+    """The next statement that has these words fails, as one on a connection that was cut off."""
+    failures = [OperationalError("terminating connection due to administrator command")]
+
+    def cut(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if statement in sql and failures:
+            raise failures.pop()
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(cut):
+        yield
+    assert not failures, f"nobody said {statement}"

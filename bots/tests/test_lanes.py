@@ -17,7 +17,14 @@ from django.utils import timezone
 from bots import lanes, runner
 from bots.bulkhead import Bulkhead, bulkhead
 from bots.models import Job, JobKind, Lane, LaneKind, Priority, WorkState
-from bots.tests.builders import make_bot, make_channel, make_job, make_space, run_lanes
+from bots.tests.builders import (
+    database_cut_off_at,
+    make_bot,
+    make_channel,
+    make_job,
+    make_space,
+    run_lanes,
+)
 from spaces.models import LocalMessage
 from spaces.testing import faulty
 
@@ -227,14 +234,8 @@ def test_interactive_lanes_go_before_parked_bulk_lanes(few_threads):
 def test_a_lane_whose_turn_the_database_cut_off_is_free_at_once(statement):
     bot = make_bot()
     job = make_job(bot, make_channel(bot))
-    cuts = [OperationalError("terminating connection due to administrator command")]
 
-    def cut(execute, sql, params, many, context):
-        if sql.startswith(statement) and cuts:
-            raise cuts.pop()
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(cut), pytest.raises(OperationalError):
+    with database_cut_off_at(statement), pytest.raises(OperationalError):
         lanes.drain(job.lane_id)
 
     assert lanes.due_lanes().filter(pk=job.lane_id).exists()
