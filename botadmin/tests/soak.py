@@ -70,6 +70,8 @@ class Trouble:
         self._production = production
         self._chance = chance
         self._lost: list[tuple[Set[str], datetime]] = []  # whose holder went away, and when
+        # From when to when nobody could have written down that he has them.
+        self._without_database: list[tuple[datetime, datetime]] = []
         self.kinds: dict[str, tuple[Broken, tuple[float, float]]] = {
             "kill -9 of a worker": (lambda: self._killed(*WORKERS), SHORT),
             "kill -9 of a holder": (lambda: self._killed(*HOLDERS), SHORT),
@@ -83,25 +85,45 @@ class Trouble:
             "two beats": (lambda: production.another("beat"), SHORT),
             "the broker away": (lambda: _away(production.broker), SHORT),
             "the broker flushed": (lambda: _before_and_after(production.broker.flush), SHORT),
-            "the database restarted": (lambda: _away(production.database), (0.0, 0.0)),
-            "the database away": (lambda: _away(production.database), LONG),
+            "the database restarted": (self._no_database, (0.0, 0.0)),
+            "the database away": (self._no_database, LONG),
             "its connections cut": (lambda: _before_and_after(production.database.cut), SHORT),
             "the disk full": (self._full_disk, SHORT),
         }
         for name, proxy in networks.items():
-            self.kinds |= {
-                f"packets to {name} lost": (partial(_lost, proxy), SHORT),
-                f"packets to {name} late": (partial(_late, proxy), SHORT),
-            }
+            for what, broken in (("lost", partial(_lost, proxy)), ("late", partial(_late, proxy))):
+                noted = partial(self._noted, broken) if name == "database" else broken
+                self.kinds[f"packets to {name} {what}"] = (noted, SHORT)
 
     def held_again(self) -> dict[str, float]:
-        """For each bot whose holder went away, and when: the seconds until another had it."""
+        """For each bot whose holder went away, and when: the seconds until another had it, as far
+        as there was a database."""
         seconds: dict[str, float] = {}
         for bots, since in self._lost:
             found = self._production.seconds_until_held(bots, since)
             for bot in bots:
-                seconds[f"{bot} at {since:%H:%M:%S}"] = found.get(bot, math.inf)
+                waited = found.get(bot, math.inf)
+                seconds[f"{bot} at {since:%H:%M:%S}"] = waited - self._excused(since, waited)
         return seconds
+
+    def _excused(self, since: datetime, seconds: float) -> float:
+        """How many of these seconds there was no database."""
+        excused = 0.0
+        for begin, end in self._without_database:
+            first = max(0.0, (begin - since).total_seconds())
+            last = min(seconds, (end - since).total_seconds())
+            excused += max(0.0, last - first)
+        return excused
+
+    @contextmanager
+    def _noted(self, broken: Broken) -> Iterator[None]:
+        begin = datetime.now(UTC)
+        with broken():
+            yield
+        self._without_database.append((begin, datetime.now(UTC)))
+
+    def _no_database(self) -> AbstractContextManager[object]:
+        return self._noted(lambda: _away(self._production.database))
 
     def _lose(self, process: Process) -> None:
         # Only of those that are live is it written at once that another has them.
