@@ -42,9 +42,8 @@ test-services: $(READY) servers ## the suite on a PostgreSQL and a Redis of its 
 	@$(MAKE) --no-print-directory test-faults
 
 # Two at a time: each starts an install of seven processes and measures how soon it recovers.
-test-faults: $(READY) servers ## all that can break, broken on purpose: each alone, then mixed for a minute
+test-faults: $(READY) servers ## all that can break, broken on purpose, each alone; `make soak` mixes them
 	$(BIN)/python -m pytest -n 2 -m faults
-	$(BIN)/python -m botadmin.tests.soak 60
 
 soak: $(READY) servers ## everything that can break, at random, for SECONDS=900, from a SEED that is printed
 	$(BIN)/python -m botadmin.tests.soak $(SECONDS) $(SEED)
