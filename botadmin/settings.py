@@ -124,8 +124,8 @@ IDLE_SECONDS = 3  # and so does doing nothing in the middle of a transaction
 KEEPALIVES = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}  # seconds
 _ON_THE_SERVER = {f"tcp_{name}": value for name, value in KEEPALIVES.items()} | {
     "tcp_user_timeout": SILENCE_SECONDS * 1000,
-    # Of a process that is frozen nobody can say so: only that it does nothing. See the engine. Three
-    # of its transactions may wait for one another, and are ended one by one: less than a lease.
+    # Of a process that is frozen nobody can say so: only that it does nothing. See the engine.
+    # Three of its transactions may wait for one another and be ended one by one, within a lease.
     "idle_in_transaction_session_timeout": IDLE_SECONDS * 1000,
 }
 POSTGRESQL_OPTIONS = {
