@@ -194,12 +194,12 @@ def store_patiently(batch: Sequence[Received]) -> set[tuple[int, int]]:
             if is_deadlock(error):
                 log.warning("a deadlock: stored again at once")
                 continue
-            if _is_too_much(error):
-                batch = _smaller(batch, error)
-            else:
+            if not _is_too_much(error):
                 log.exception("the database is away; %s batches wait", len(batch))
                 connection.close()
                 time.sleep(RETRY_SECONDS)
+                continue  # as a whole: nothing in it is to blame
+            batch = _smaller(batch, error)
         except Exception as error:
             # Whatever a platform handed over: the thread that stores for all must survive it.
             if len(batch) == 1 and batch[0].size <= 1:
