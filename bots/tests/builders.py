@@ -6,10 +6,11 @@ The cast: Alice runs the bot, Bob watches, Charlie has no business here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
+from celery import Task, current_app
 from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 from django.utils import timezone
@@ -148,3 +149,17 @@ def database_cut_off_at(statement: str) -> Iterator[None]:
     with connection.execute_wrapper(cut):
         yield
     assert not failures, f"nobody said {statement}"
+
+
+def take_queued(task: Task) -> list[list[Any]]:
+    """The arguments of such tasks that wait in the broker, which forgets all its tasks."""
+    found = []
+    with current_app.connection_for_read() as broker:
+        queue = broker.SimpleQueue(current_app.conf.task_default_queue)
+        with suppress(queue.Empty):
+            while message := queue.get(block=False):
+                message.ack()
+                if message.headers["task"] == task.name:
+                    found.append(message.payload[0])
+        queue.close()
+    return found

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from celery import Task, current_app
+from celery import Task
 
 from bots import clients, syncing, tasks
 from bots.bulkhead import bulkhead
@@ -20,6 +19,7 @@ from bots.tests.builders import (
     make_person,
     make_space,
     run_lanes,
+    take_queued,
 )
 from bots.tests.test_inbox import ALICE, BOB, LOBBY, NOON, receive, told
 from spaces.models import Channel
@@ -32,23 +32,13 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _clean():
+    queued()  # other stories leave theirs
     yield
-    queued()
     faulty.reset()
 
 
 def queued(task: Task = tasks.describe_channels) -> list[list]:
-    """The arguments of such tasks that wait in the broker; it forgets all tasks."""
-    found = []
-    with current_app.connection_for_read() as broker:
-        queue = broker.SimpleQueue(current_app.conf.task_default_queue)
-        with suppress(queue.Empty):
-            while message := queue.get(block=False):
-                message.ack()
-                if message.headers["task"] == task.name:
-                    found.append(message.payload[0])
-        queue.close()
-    return found
+    return take_queued(task)
 
 
 def named(bot: Bot, channel_id: str, **changes) -> Channel:

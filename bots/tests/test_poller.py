@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from datetime import timedelta
 from itertools import repeat, takewhile
 
 import pytest
-from celery import current_app
 from django.utils import timezone
 
-from bots import clients, lifecycle
+from bots import clients, lifecycle, tasks
 from bots.bulkhead import bulkhead
 from bots.connections import poller, states
 from bots.models import Bot, Connection, Receive, State
-from bots.tests.builders import SECRET, make_bot, make_channel, make_person, make_space
+from bots.tests.builders import (
+    SECRET,
+    make_bot,
+    make_channel,
+    make_person,
+    make_space,
+    take_queued,
+)
 from spaces.models import Space
 from spaces.platforms.errors import CredentialsRefused, RateLimited, Unavailable
 from spaces.platforms.messages import (
@@ -33,6 +38,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _clean():
+    queued()
     yield
     faulty.reset()
     clients.close_idle(older_than=0)
@@ -74,16 +80,7 @@ def calls(operation: str) -> int:
 
 def queued() -> list[int]:
     """The bots whose polls wait in the broker, which forgets them."""
-    with current_app.connection_for_read() as broker:
-        queue = broker.SimpleQueue(current_app.conf.task_default_queue)
-        found = []
-        with suppress(queue.Empty):
-            while message := queue.get(block=False):
-                message.ack()
-                if message.headers["task"] == "bots.tasks.poll_bot":
-                    found.append(message.payload[0][0])
-        queue.close()
-    return found
+    return [bot_id for (bot_id,) in take_queued(tasks.poll_bot)]
 
 
 def test_the_first_poll_begins_now_and_later_ones_bring_what_came_since(bot):
@@ -123,7 +120,6 @@ def test_the_operator_says_how_often(bot):
 
 
 def test_only_bots_that_are_due_are_queued_and_each_once(bot):
-    queued()
     make_bot("listener")
     make_bot("sleeper", receive=Receive.POLL, enabled=False)
     later = make_bot("later", receive=Receive.POLL)
@@ -225,7 +221,6 @@ def test_refused_credentials_are_not_tried_again_until_they_are_changed(bot):
     assert poller.queue_due() == 1  # at once
     poller.poll(bot.pk)
     assert connection_of(bot).state == State.LIVE
-    queued()
 
 
 def test_a_platform_that_is_not_installed_any_more_is_told_and_asked_slowly(bot):
