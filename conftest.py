@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+pytest_plugins = ["bots.testing.plugin"]  # `chat`, also for the handlers of whoever tests here
+
 # Also where the environment says not to keep what was compiled: each worker of a run and each
 # process that a test starts would compile all of it again.
 sys.dont_write_bytecode = False

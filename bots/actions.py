@@ -44,6 +44,7 @@ Action = Callable[[Platform, Job], Result]
 _actions: dict[str, Action] = {}
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})  # of requests that change nothing
+OF_JOB = "of_job"  # in a payload: the job whose messages are meant
 STILL_RUNNING = "still_running"  # in a result: the platform was still at an earlier try
 LONGEST_ANSWER = 256 * 1024  # characters of JSON that are kept of the answer to a custom request
 
@@ -67,6 +68,12 @@ def can_settle(platform: Platform, job: Job) -> bool:
         # What is shown to one person leaves nothing behind that could be found.
         return Ability.FIND_SENT in platform.abilities and not job.payload.get("only_for")
     return repeatable(job)
+
+
+def goes_alone(platform: Platform, job: Job) -> bool:
+    """Whether what was done before it has to be written down before it begins: then a crash leaves
+    one to look at, and what it is about is known."""
+    return not can_settle(platform, job) or OF_JOB in job.payload
 
 
 def repeatable(job: Job) -> bool:
@@ -179,18 +186,36 @@ def edit(platform: Platform, job: Job) -> Result:
         raise Rejected(
             f"An edited message may have {limits.text} {limits.text_unit}.", code="too_long"
         )
-    platform.edit_message(job.payload["channel"], job.payload["message"], text)
+    targets = _meant(job)
+    if len(targets) > 1:
+        raise Rejected("A message that went out in parts cannot be edited.", code="too_long")
+    platform.edit_message(*targets[0], text)
     return {}
 
 
 @action(JobKind.DELETE)
 def delete(platform: Platform, job: Job) -> Result:
-    try:
-        platform.delete_message(job.payload["channel"], job.payload["message"])
-    except NotFound:
-        if not job.interrupted:
-            raise
+    for channel, message in _meant(job):
+        try:
+            platform.delete_message(channel, message)
+        except NotFound:
+            if not job.interrupted:
+                raise
     return {}
+
+
+def _meant(job: Job) -> list[tuple[str, str]]:
+    """Channel and message that a job is about: as named, or all that an earlier job posted, which
+    had no id when this one was asked for."""
+    if OF_JOB not in job.payload:
+        return [(job.payload["channel"], job.payload["message"])]
+    earlier = Job.objects.filter(pk=job.payload[OF_JOB], bot=job.bot_id).first()
+    sent = earlier.result.get("messages", ()) if earlier else ()
+    if not sent:
+        raise Rejected("That message was not sent, or not as one.", code="nothing_sent")
+    # For whoever writes down what became of it.
+    job.payload |= {"channel": sent[0]["channel"], "message": sent[0]["remote_id"]}
+    return [(one["channel"], one["remote_id"]) for one in sent]
 
 
 @action(JobKind.REACT)

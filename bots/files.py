@@ -1,14 +1,8 @@
-"""Files: those to send, stored when a client hands them in or fetched from a URL; those received.
-
-A URL comes from a client and the request would come from us, so only public addresses are asked,
-unless an operator allowed a network: the address that was really connected to decides, whatever
-the name resolved to a moment before.
-"""
+"""Files: those to send, stored when a client hands them in or fetched; those received."""
 
 from __future__ import annotations
 
 import mimetypes
-import socket
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
@@ -16,30 +10,23 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path, PurePath
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
-import requests
-from django.conf import settings
 from django.core.files.base import File as DjangoFile
 from django.db.models import Q
 from django.utils import timezone
-from requests.adapters import HTTPAdapter
-from urllib3 import PoolManager
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError
 
+from bots import guard, outbound
 from bots.models import Bot, Job, StoredFile
 from bots.models.lane import FINISHED
 from spaces.platforms.contract import Platform
 from spaces.platforms.errors import Rejected, Unavailable
 from spaces.platforms.messages import File
 
-TIMEOUT_SECONDS = (10, 20)  # connecting, silence while reading
 FETCH_SECONDS = 60.0  # for all that one job fetches: its lane is leased for no longer
+DISK_SECONDS = 30.0  # for the last of it to reach a disk that is slow
 LARGEST_FETCH = 100 * 1024 * 1024  # bytes
 CHUNK = 64 * 1024
 KEPT_AFTER_END = timedelta(days=7)
@@ -110,7 +97,7 @@ def safe_name(name: str) -> str:
 def seconds_to_fetch(job: Job) -> float:
     """How long `outgoing` may take for the job."""
     fetches = any("url" in wanted for wanted in job.payload.get("files", ()))
-    return FETCH_SECONDS + sum(TIMEOUT_SECONDS) if fetches else 0.0
+    return FETCH_SECONDS + DISK_SECONDS if fetches else 0.0
 
 
 def outgoing(job: Job, stack: ExitStack) -> list[File]:
@@ -174,113 +161,36 @@ def _fetched(url: str, name: str, stack: ExitStack, deadline: float) -> File:
 
 
 def _fetch(url: str, into: IO[bytes], deadline: float) -> tuple[str, int]:
-    session = requests.Session()
-    session.trust_env = False
-    session.mount("http://", _GuardedAdapter())
-    session.mount("https://", _GuardedAdapter())
     try:
-        with session.get(
-            url, timeout=TIMEOUT_SECONDS, stream=True, allow_redirects=False
-        ) as answer:
-            if answer.status_code >= 500 or answer.status_code == 429:
-                raise Unavailable(f"The file's server answered {answer.status_code}.")
-            if answer.status_code != 200:
+        with outbound.get(url, seconds=deadline - time.monotonic()) as download:
+            if download.status >= 500 or download.status == 429:
+                raise Unavailable(f"The file's server answered {download.status}.")
+            if download.status != 200:
                 raise Rejected(
-                    f"The file's server answered {answer.status_code}.", code="file_not_fetched"
+                    f"The file's server answered {download.status}.", code="file_not_fetched"
                 )
             size = 0
-            # What has arrived, be it little: a read that waits for more would pass the deadline.
-            while chunk := answer.raw.read1(CHUNK, decode_content=True):
+            for chunk in download.chunks():
                 size = _within_limit(size + len(chunk))
                 into.write(chunk)
-                if time.monotonic() > deadline:
-                    raise Unavailable(f"The file did not arrive within {FETCH_SECONDS:.0f} s.")
-            kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+            kind = download.headers.get("Content-Type", "").partition(";")[0].strip()
             return kind or "application/octet-stream", size
-    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, ValueError) as error:
-        raise Rejected("This is no http or https URL.", code="file_not_fetched") from error
-    except (requests.RequestException, HTTPError) as error:
-        raise Unavailable("The file's server could not be reached.") from error
+    except guard.PrivateAddress as error:
+        raise Rejected(error.detail, code=error.code, next_step=error.next_step) from error
+    except guard.UrlRefused as error:
+        raise Rejected(error.detail, code="file_not_fetched") from error
+    except outbound.TimedOut as error:
+        raise Unavailable(f"The file did not arrive within {FETCH_SECONDS:.0f} s.") from error
+    except outbound.NoAnswer as error:
+        raise Unavailable(f"The file was not fetched: {error.detail}") from error
     except OSError as error:
         raise Unavailable(
             f"The file could not be kept on its way: {error.strerror}.",
             next_step="Make room on the disk of the workers.",
         ) from error
-    finally:
-        session.close()
 
 
 def _within_limit(size: int) -> int:
     if size > LARGEST_FETCH:
         raise Rejected("The file is too large.", code="file_too_large")
     return size
-
-
-def may_be_asked(text: str) -> bool:
-    """Whether an address is public, or of a network that an operator allowed."""
-    address = ip_address(text)
-    if isinstance(address, IPv6Address):
-        address = _ipv4_within(address) or address
-    if any(address in network for network in settings.BOTADMIN_ALLOWED_NETWORKS):
-        return True
-    return address.is_global and not any(address in network for network in _LEADING_ELSEWHERE)
-
-
-# What `is_global` of some versions of Python calls public, and old or local networks still use to
-# reach private IPv4 addresses and machines nearby.
-_LEADING_ELSEWHERE: tuple[IPv4Network | IPv6Network, ...] = (
-    IPv6Network("::/96"),  # IPv4-compatible
-    IPv6Network("64:ff9b:1::/48"),  # NAT64 of one's own
-    IPv6Network("2002::/16"),  # 6to4
-    IPv6Network("fec0::/10"),  # site-local
-)
-_NAT64 = IPv6Network("64:ff9b::/96")
-
-
-def _ipv4_within(address: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address that is really reached."""
-    if address in _NAT64:
-        return IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped
-
-
-# Connections that look at whom they reached before they say a word.
-
-
-def _check_peer(connected: socket.socket) -> socket.socket:
-    if not may_be_asked(connected.getpeername()[0].partition("%")[0]):
-        connected.close()
-        raise Rejected(
-            "The file's URL leads to a private address.",
-            code="private_address",
-            next_step="An operator can allow the network with BOTADMIN_ALLOWED_NETWORKS.",
-        )
-    return connected
-
-
-class _GuardedHTTP(HTTPConnection):
-    def _new_conn(self) -> socket.socket:
-        return _check_peer(super()._new_conn())
-
-
-class _GuardedHTTPS(HTTPSConnection):
-    def _new_conn(self) -> socket.socket:
-        return _check_peer(super()._new_conn())
-
-
-class _GuardedHTTPPool(HTTPConnectionPool):
-    ConnectionCls = _GuardedHTTP
-
-
-class _GuardedHTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _GuardedHTTPS
-
-
-class _GuardedAdapter(HTTPAdapter):
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        assert isinstance(self.poolmanager, PoolManager)
-        self.poolmanager.pool_classes_by_scheme = {
-            "http": _GuardedHTTPPool,
-            "https": _GuardedHTTPSPool,
-        }

@@ -24,7 +24,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
@@ -50,8 +50,6 @@ log = logging.getLogger(__name__)
 FLUSH_SECONDS = 1.0  # after it, outcomes are written when the call at hand ends, or with the batch
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 60.0
-FIRST_WRITE_PAUSE_SECONDS = 0.05
-LONGEST_WRITE_PAUSE_SECONDS = 2.0
 CALLS = frozenset(operation for operations in OPERATIONS.values() for operation in operations)
 PACE_SLACK = timedelta(milliseconds=50)  # a slot that near is simply waited for
 
@@ -59,7 +57,7 @@ PACE_SLACK = timedelta(milliseconds=50)  # a slot that near is simply waited for
 @lanes.step(LaneKind.JOBS, Job)
 def work(claim: Claim) -> None:
     """Do what is due in the claimed lane, for one turn."""
-    bot = claim.lane.bot
+    bot = claim.bot
     if not bot.enabled:
         claim.park()
         return
@@ -101,7 +99,7 @@ def _drain(claim: Claim, platform: Platform) -> None:
 
 def _until_one_alone(claim: Claim, platform: Platform, jobs: list[Job]) -> list[Job]:
     """Those to do now. A job that nobody can settle goes alone, for the same reason as above."""
-    alone = next((n for n, job in enumerate(jobs) if not actions.can_settle(platform, job)), None)
+    alone = next((n for n, job in enumerate(jobs) if actions.goes_alone(platform, job)), None)
     if alone is None:
         return jobs
     now = max(1, alone)
@@ -115,7 +113,7 @@ class _Batch:
 
     def __init__(self, claim: Claim, platform: Platform, jobs: list[Job]):
         self.claim = claim
-        self.bot = claim.lane.bot
+        self.bot = claim.bot
         self.client = platform
         self.platform = cast(Platform, _Leased(platform, claim))
         self.waiting = jobs
@@ -304,20 +302,8 @@ def _delay(job: Job, error: PlatformError) -> float:
 
 
 def _write(claim: Claim, outcomes: list[records.Outcome]) -> None:
-    """Write outcomes. Nobody can learn them a second time, so a database that is away or ended a
-    deadlock is asked again for as long as the lease lasts."""
-    pause = FIRST_WRITE_PAUSE_SECONDS
-    while True:
-        try:
-            records.write(claim, outcomes)
-            return
-        except (OperationalError, InterfaceError):
-            if not claim.lasting:
-                raise
-            log.warning("lane %s: %s outcomes wait to be written", claim.lane.pk, len(outcomes))
-            connection.close_if_unusable_or_obsolete()
-            time.sleep(pause)
-            pause = min(2 * pause, LONGEST_WRITE_PAUSE_SECONDS)
+    """Nobody can learn them a second time."""
+    lanes.write_patiently(claim, lambda: records.write(claim, outcomes))
 
 
 # When the bot cannot even connect ---------------------------------------------------------------
@@ -325,7 +311,7 @@ def _write(claim: Claim, outcomes: list[records.Outcome]) -> None:
 
 def _connecting_failed(claim: Claim, error: PlatformError | Misconfigured) -> None:
     if isinstance(error, CredentialsRefused):
-        states.refuse(claim.lane.bot, error)
+        states.refuse(claim.bot, error)
     elif isinstance(error, RateLimited | Unavailable | OutcomeUnknown):
         head = _note_on_head(claim, error)
         if head is None:
@@ -358,7 +344,7 @@ def _fail_all(claim: Claim, error: PlatformError | Misconfigured) -> None:
         jobs = lanes.begin(claim, Job)
         fresh = [job for job in jobs if not job.interrupted]
         for job in fresh:
-            job.bot = claim.lane.bot
+            job.bot = claim.bot
             _end(job, WorkState.FAILED, error)
         _write(claim, [records.Outcome(job=job, attempt=None) for job in fresh])
         if len(fresh) < len(jobs):

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from io import BytesIO
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
@@ -18,10 +17,11 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from bots import bulk, files, jobs, targets
+from bots import bulk, files, guard, jobs, targets
 from bots.api import parsers
 from bots.api.query import LONGEST_NAME, Name
 from bots.files import Handed
+from bots.guard import UrlInvalid
 from bots.models import Bot, Job, JobKind, Priority, StoredFile
 from bots.refusals import Invalid, Missing, Refused
 from spaces.api.fields import Choice, Flag, Moment, PersonName, Text
@@ -125,13 +125,9 @@ class OutgoingFileSerializer(serializers.Serializer):
 
 def _checked_url(url: str) -> str:
     try:
-        parts = urlsplit(url)
-        # Reading `port` raises for one that is none.
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise serializers.ValidationError({"url": "This is no http or https URL."})
+        guard.parse(url)
+    except UrlInvalid as error:
+        raise serializers.ValidationError({"url": error.detail}) from error
     return url
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from bots import handlers, idempotency, inbox
-from bots.handlers import Call, on, registered
-from bots.models import Bot, HandlerRun, IdempotencyKey, Job, WorkState
+from bots.handlers import Call, command, on, registered
+from bots.handling import running
+from bots.models import Bot, Event, HandlerRun, IdempotencyKey, Job, WorkState
 from bots.tests.builders import (
     let_time_pass,
     make_bot,
@@ -63,6 +66,21 @@ def picky(call: Call) -> None:
 def commander(call: Call) -> None:
     heard.append(f"{call.command}: {call.text}")
     call.reply("done")
+
+
+@on("message.posted", name="test_of_echo", bot=("echo", "parrot"))
+def of_echo(call: Call) -> None:
+    heard.append(f"{call.bot.slug}: {call.text}")
+
+
+@on("message.posted", name="test_in_ops", channel=["#ops", "Operations"])
+def in_ops(call: Call) -> None:
+    heard.append(call.text)
+
+
+@command("count {what}", name="test_counter")
+def counter(call: Call, what: str) -> None:
+    heard.append(what)
 
 
 @pytest.fixture(autouse=True)
@@ -232,7 +250,7 @@ def test_a_handler_that_keeps_failing_is_left_failed_and_the_next_event_goes_on(
 
 
 def test_a_failing_handler_holds_up_no_other_channel_and_no_other_handler(monkeypatch):
-    monkeypatch.setattr(handlers, "FIRST_RETRY_SECONDS", 60.0)  # longer than this takes anywhere
+    monkeypatch.setattr(running, "FIRST_RETRY_SECONDS", 60.0)  # longer than this takes
     bot = make_bot(handlers=["test_listener", "test_talker"])
     lobby, ops = make_channel(bot, "lobby"), make_channel(bot, "ops")
     failures.append(RuntimeError("once"))
@@ -349,3 +367,74 @@ def test_a_handler_that_names_no_receiver_or_two_fails_in_the_open():
     run = HandlerRun.objects.get()
     assert "either a channel or a person" in run.error_detail
     assert not Job.objects.exists()
+
+
+def test_a_handler_may_be_for_some_bots_only():
+    for slug in ("echo", "mute"):
+        bot = make_bot(slug, handlers=["test_of_echo"])
+        tell(bot, make_channel(bot, slug), "hi")
+
+    run_lanes()
+
+    assert heard == ["echo: hi"]
+
+
+def test_a_handler_may_be_for_some_channels_only():
+    bot = make_bot(handlers=["test_in_ops"])
+    for number, name in enumerate(("lobby", "ops", "other")):
+        title = "Operations" if name == "other" else ""
+        tell(bot, make_channel(bot, name, title=title), f"in {name}", number)
+
+    run_lanes()
+
+    assert heard == ["in ops", "in other"]
+
+
+def test_what_a_handler_is_not_for_costs_no_turn():
+    bot = make_bot(handlers=["test_in_ops", "test_of_echo", "test_counter"])
+
+    tell(make_bot("mute", handlers=["test_of_echo"]), make_channel(bot), "hi")
+    tell(bot, make_channel(bot, "hall"), "hi")
+
+    assert list(HandlerRun.objects.values_list("handler", flat=True)) == ["test_of_echo"]
+
+
+def test_giving_turns_takes_as_many_queries_for_many_events_as_for_few():
+    bot = make_bot(handlers=["test_in_ops", "test_of_echo", "test_counter"])
+    channel = make_channel(bot, "ops")
+    tell(bot, channel, "!count warm-up")
+
+    queries = []
+    for first, count in ((1_000, 2), (2_000, 60)):
+        stored = events_of(bot, channel, range(first, first + count))
+        with CaptureQueriesContext(connection) as captured:
+            handlers.queue(stored)
+        queries.append(len(captured))
+
+    assert queries[0] == queries[1]
+    assert HandlerRun.objects.count() == 3 * (1 + 2 + 60)
+
+
+def events_of(bot: Bot, channel, numbers) -> list[tuple[Event, Incoming]]:
+    """Commands that are stored and were given no turns yet."""
+    found = []
+    for number in numbers:
+        incoming = Incoming(
+            kind=Kind.MESSAGE_POSTED,
+            id=str(number),
+            message_id=str(number),
+            occurred_at=timezone.now(),
+            channel_id=channel.remote_id,
+            person=ALICE,
+            text="!count sheep",
+        )
+        event = Event.objects.create(
+            bot=bot,
+            kind=incoming.kind,
+            dedupe_key=str(number),
+            channel=channel,
+            occurred_at=incoming.occurred_at,
+            data=inbox.describe(incoming),
+        )
+        found.append((event, incoming))
+    return found

@@ -1,21 +1,18 @@
 """Sessions of urllib3 for `http.py`: TLS contexts, proxies, and connections that keep time.
 
-A socket's timeout is meant for each of its reads, and starts anew with every byte that arrives. It
-also says nothing about when a connection broke. The connections here count all reads of an answer
-together, and tell what fails before a request can leave from what fails later.
+The connections here count all reads of an answer together (`timed`), and tell what fails before a
+request can leave from what fails later.
 """
 
 from __future__ import annotations
 
-import io
 import os
-import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
-from http.client import HTTPException, HTTPResponse, IncompleteRead
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,6 +37,7 @@ from urllib3.exceptions import ConnectTimeoutError, LocationValueError, NewConne
 from urllib3.util import Url, make_headers, parse_url
 
 from spaces.platforms.errors import Misconfigured
+from spaces.platforms.timed import TimedAnswer
 
 
 class Session:
@@ -160,56 +158,6 @@ class Upload:
 # Connections --------------------------------------------------------------------------------------
 
 
-class _Incoming(io.RawIOBase):
-    """What a socket receives. All reads together may wait as long as the socket's timeout says."""
-
-    def __init__(self, connected: socket.socket):
-        self._socket = connected
-        self._file = connected.makefile("rb", buffering=0)
-        self._seconds_left = connected.gettimeout() or 0.0
-        self.is_at_end = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        if self._seconds_left <= 0:
-            raise TimeoutError("timed out")
-        started = time.monotonic()
-        self._socket.settimeout(self._seconds_left)
-        try:
-            count = self._file.readinto(buffer)
-        finally:
-            self._seconds_left -= time.monotonic() - started
-        self.is_at_end = count == 0
-        return count
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
-class _Answer(HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any):
-        super().__init__(sock, *args, **kwargs)
-        self.fp.close()
-        self._incoming = _Incoming(sock)
-        self.fp = io.BufferedReader(self._incoming)
-
-    def begin(self) -> None:
-        super().begin()
-        # The library takes a head that is cut for one that is short, and its body for empty.
-        if self._incoming.is_at_end:
-            raise IncompleteRead(b"")
-        # The library knows of none but 100, and would read the answer itself as the next one's.
-        if self.status < 200:
-            raise HTTPException("an answer before the answer")
-        # urllib3 refuses this too, but leaves the connection open.
-        lengths = ",".join(self.headers.get_all("Content-Length", ())).split(",")
-        if len({each.strip() for each in lengths}) > 1:
-            raise HTTPException("two lengths")
-
-
 @contextmanager
 def _nothing_left_yet(connection: HTTPConnection) -> Iterator[None]:
     """What breaks a handshake, with the server or a proxy, otherwise looks like what breaks a
@@ -223,7 +171,7 @@ def _nothing_left_yet(connection: HTTPConnection) -> Iterator[None]:
 
 
 class _Connection(HTTPConnection):
-    response_class = _Answer
+    response_class = TimedAnswer
 
     def connect(self) -> None:
         with _nothing_left_yet(self):
@@ -231,7 +179,7 @@ class _Connection(HTTPConnection):
 
 
 class _TlsConnection(HTTPSConnection):
-    response_class = _Answer
+    response_class = TimedAnswer
 
     def connect(self) -> None:
         with _nothing_left_yet(self):

@@ -184,6 +184,13 @@ COMMON_OPTIONS: tuple[Option, ...] = (
         help="In order: one after another within a channel. Concurrently: none waits for another.",
     ),
     Option(
+        name="command_prefix",
+        label="Commands begin with",
+        default="!",
+        on=("space", "bot"),
+        help="Empty: commands are for those who mention the bot or write to it directly.",
+    ),
+    Option(
         name="messages_per_second",
         label="Messages per second",
         type="number",

@@ -13,8 +13,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def self_signed_contexts(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """TLS contexts of a server on 127.0.0.1, and of a client that trusts that server alone."""
+def self_signed_contexts(folder: Path, *names: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """TLS contexts of a server on 127.0.0.1, and of a client that trusts that server alone.
+
+    It goes by these host names, too.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)
@@ -27,7 +30,10 @@ def self_signed_contexts(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
         .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+            x509.SubjectAlternativeName(
+                [x509.IPAddress(ip_address("127.0.0.1")), *map(x509.DNSName, names)]
+            ),
+            critical=False,
         )
         .sign(key, hashes.SHA256())
     )

@@ -1,0 +1,1 @@
+"""Handlers from the inside; `bots.handlers` is what authors and the rest of botadmin use."""
