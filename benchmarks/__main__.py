@@ -28,7 +28,7 @@ PRODUCTION = "production"
 SUITE = (
     *(("rest",), ("delivery",), ("sends",), ("inbox",), ("reader",), ("idle",)),
     *((PRODUCTION, "rest"), (PRODUCTION, "delivery"), (PRODUCTION, "growth")),
-    *((PRODUCTION, "http_sends"), (PRODUCTION, "inbox")),
+    *((PRODUCTION, "http_sends"), (PRODUCTION, "webhooks"), (PRODUCTION, "inbox")),
     *((PRODUCTION, "starts"), (PRODUCTION, "catch_up")),
 )
 FOLDER = Path(__file__).parent

@@ -12,7 +12,7 @@ from functools import partial
 
 from django.db import connection
 
-from benchmarks import http_sends, load, quick_platform, rest, servers
+from benchmarks import http_sends, load, quick_platform, quick_server, rest, servers
 from benchmarks.entering import enter
 from benchmarks.figures import Figure, side_by_side
 from benchmarks.rest import EMPTY, SECONDS, TEXT
@@ -41,7 +41,7 @@ def main() -> list[Figure]:
     with (
         servers.botadmin() as port,
         servers.empty_view() as empty_port,
-        quick_platform.running() as url,
+        quick_server.running(quick_platform.Platform) as url,
         http_sends.worker(THREADS),
     ):
         load.ask(port, rest.wire("stop/", {}))  # what is accepted waits

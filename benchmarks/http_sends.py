@@ -22,7 +22,7 @@ from pathlib import Path
 import requests
 from django.db.models import QuerySet
 
-from benchmarks import quick_platform
+from benchmarks import quick_platform, quick_server
 from benchmarks.entering import enter
 from benchmarks.figures import Figure, side_by_side
 from bots import jobs, lanes
@@ -40,7 +40,7 @@ PATIENCE_SECONDS = 300
 
 
 def main() -> list[Figure]:
-    with quick_platform.running() as url:
+    with quick_server.running(quick_platform.Platform) as url:
         return [
             _figure("quick", url, 16, "a platform that answers at once", aim="1.0"),
             _figure("slow", f"{url}/after-20-ms", 64, "a platform that takes 20 ms", aim="0.8"),

@@ -7,7 +7,7 @@ import os
 from celery import Celery
 from celery.signals import setup_logging, worker_shutdown
 
-from bots.connections.bootstep import OPTION, BulkheadStep, ConnectionsStep
+from bots.connections.bootstep import OPTION, BulkheadStep, ConnectionsStep, PostOfficeStep
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "botadmin.settings")
 
@@ -16,6 +16,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.user_options["worker"].add(OPTION)
 app.steps["worker"].add(BulkheadStep)
+app.steps["worker"].add(PostOfficeStep)
 app.steps["worker"].add(ConnectionsStep)
 
 

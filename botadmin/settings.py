@@ -42,6 +42,9 @@ BOTADMIN_API_TOKEN = env.secret("BOTADMIN_API_TOKEN")  # empty: generated
 # Size
 
 BOTADMIN_WEB_THREADS = env.integer("BOTADMIN_WEB_THREADS", 8, least=1, most=256)
+# Streams, and requests that wait for events, at once: each holds a thread, and a web process has so
+# many more than BOTADMIN_WEB_THREADS.
+BOTADMIN_STREAMS = env.integer("BOTADMIN_STREAMS", 32, least=0, most=1000)
 BOTADMIN_WORKER_THREADS = env.integer("BOTADMIN_WORKER_THREADS", 16, least=1, most=256)
 # Largest request body, in bytes.
 BOTADMIN_MAX_BODY_BYTES = env.integer(
@@ -75,8 +78,11 @@ CSRF_TRUSTED_ORIGINS = env.origins("BOTADMIN_CSRF_TRUSTED_ORIGINS")
 BOTADMIN_BEHIND_PROXY = env.boolean("BOTADMIN_BEHIND_PROXY", False)
 # How the names of environment variables begin that credentials may refer to as `$NAME`.
 BOTADMIN_CREDENTIAL_VARIABLES = env.strings("BOTADMIN_CREDENTIAL_VARIABLES", ["BOT_"])
-# Private networks (CIDR) that URLs of files to send may point to nevertheless.
+# Private networks (CIDR) that webhooks and URLs of files to send may point to nevertheless.
 BOTADMIN_ALLOWED_NETWORKS = env.networks("BOTADMIN_ALLOWED_NETWORKS")
+# Webhooks may go to any address over plain http, which anybody in between can read; otherwise they
+# do to those networks alone.
+BOTADMIN_ALLOW_HTTP_WEBHOOKS = env.boolean("BOTADMIN_ALLOW_HTTP_WEBHOOKS", False)
 
 if BOTADMIN_BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -134,7 +140,8 @@ POSTGRESQL_OPTIONS = {
     "connect_timeout": 3,  # seconds
     "options": " ".join(f"-c {name}={value}" for name, value in _ON_THE_SERVER.items()),
     # As many as there are threads that may want one: 16 open bots' connections, some close them,
-    # and supervisor and inbox have one each.
+    # supervisor and inbox have one each. In web processes there is room for streams, of which one
+    # follows the sequence for all, and two at a time read what they missed.
     "pool": {
         "min_size": 1,
         "max_size": BOTADMIN_WEB_THREADS + BOTADMIN_WORKER_THREADS + 24,
@@ -219,9 +226,33 @@ CELERY_BEAT_SCHEDULE = {
     # Old ones are dropped: when workers were away, one of each is enough.
     "sweep": {"task": "bots.tasks.sweep", "schedule": 1.0, "options": {"expires": 5}},
     "poll": {"task": "bots.tasks.poll_due", "schedule": 1.0, "options": {"expires": 5}},
+    "incidents": {
+        "task": "bots.tasks.look_for_incidents",
+        "schedule": 5.0,
+        "options": {"expires": 5},
+    },
+    "news": {"task": "bots.tasks.tell_of_incidents", "schedule": 5.0, "options": {"expires": 5}},
     "tidy": {"task": "bots.tasks.tidy", "schedule": 60.0, "options": {"expires": 60}},
     "prune": {"task": "bots.tasks.prune", "schedule": 60.0, "options": {"expires": 60}},
 }
+
+# Incidents: where they are told besides the admin and the events
+
+EMAIL_HOST = env.text("BOTADMIN_MAIL_HOST", "")  # empty: no mail is sent
+EMAIL_PORT = env.integer("BOTADMIN_MAIL_PORT", 587, least=1, most=65535)  # TCP port
+EMAIL_HOST_USER = env.text("BOTADMIN_MAIL_USER", "")  # empty: no login
+EMAIL_HOST_PASSWORD = env.secret("BOTADMIN_MAIL_PASSWORD")
+BOTADMIN_MAIL_SECURITY = env.choice(
+    "BOTADMIN_MAIL_SECURITY", "starttls", ("starttls", "tls", "none")
+)
+EMAIL_USE_TLS = BOTADMIN_MAIL_SECURITY == "starttls"
+EMAIL_USE_SSL = BOTADMIN_MAIL_SECURITY == "tls"
+EMAIL_TIMEOUT = 10  # seconds
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("BOTADMIN_MAIL_FROM", "botadmin@localhost")
+BOTADMIN_INCIDENT_MAIL = env.strings("BOTADMIN_INCIDENT_MAIL")  # addresses that get it
+# A bot, by its slug, and the channel it tells, by id or name. Both, or nothing is told there.
+BOTADMIN_INCIDENT_BOT = env.text("BOTADMIN_INCIDENT_BOT", "")
+BOTADMIN_INCIDENT_CHANNEL = env.text("BOTADMIN_INCIDENT_CHANNEL", "")
 
 # Applications
 
@@ -308,11 +339,14 @@ SPECTACULAR_SETTINGS = {
         "Ability": "spaces.platforms.contract.Ability",
         "ChannelKind": "spaces.platforms.messages.ChannelKind",
         "ConnectionState": "bots.models.State.values",
+        "DeliveryState": "bots.api.deliveries.STATES",
+        "EventKind": "bots.api.subscriptions.KINDS",
         "JobKind": "bots.models.JobKind.values",
         "JobState": "bots.models.WorkState.values",
         "Permission": "bots.models.Permission.values",
         "Receive": "bots.models.Receive.values",
         "Role": "spaces.platforms.messages.Role",
+        "SubscriptionState": "bots.models.SubscriptionState.values",
     },
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
@@ -337,6 +371,7 @@ UNFOLD = {
             "href": lambda request: static("bots/icon.svg"),
         }
     ],
+    "DASHBOARD_CALLBACK": "bots.admin.front.front",
     "SIDEBAR": {"navigation": "bots.admin.navigation.sidebar"},
 }
 

@@ -14,7 +14,7 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from bots.models import ApiToken, Bot, Scope
+from bots.models import ApiToken, Bot, Delivery, Scope, Subscription
 from bots.models.token import digest
 from bots.recent import Recent
 from spaces.models import Channel, Participant, Person, Space
@@ -34,7 +34,7 @@ class Act(Enum):
     SEND = Scope.SEND, "bots.operate_bot"
     OPERATE_BOT = Scope.MANAGE, "bots.operate_bot"  # test, start, stop, reconnect, sync
     ADD_BOT = Scope.MANAGE, "bots.add_bot"
-    CHANGE_BOT = Scope.MANAGE, "bots.change_bot"
+    CHANGE_BOT = Scope.MANAGE, "bots.change_bot"  # also where its events go
     DELETE_BOT = Scope.MANAGE, "bots.delete_bot"
 
     def __init__(self, scope: Scope, permission: str):
@@ -145,6 +145,25 @@ def people(actor: Actor) -> QuerySet[Person]:
         person=OuterRef("pk"), channel__in=channels(actor).values("pk")
     )
     return Person.objects.filter(Exists(met))
+
+
+def subscriptions(actor: Actor) -> QuerySet[Subscription]:
+    """The subscriptions this actor may see: those that ask for nothing but what they may see."""
+    if actor.sees_all:
+        return Subscription.objects.all()
+    asked = Subscription.bots.through.objects.filter(subscription=OuterRef("pk"))
+    others = asked.exclude(bot__in=bots(actor).values("pk"))
+    return Subscription.objects.filter(Exists(asked), ~Exists(others), all_bots=False)
+
+
+def deliveries(actor: Actor) -> QuerySet[Delivery]:
+    """The deliveries this actor may see: those of their subscriptions, unless they were made when
+    the subscription asked for more than the actor may see."""
+    if actor.sees_all:
+        return Delivery.objects.all()
+    return Delivery.objects.filter(
+        subscription__in=subscriptions(actor), event__bot__in=bots(actor)
+    )
 
 
 def give(actor: Actor, bot: Bot) -> None:

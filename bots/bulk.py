@@ -48,22 +48,26 @@ def upsert(
     unique: Sequence[str],
     update: Sequence[str] = (),
     fill: Sequence[str] = (),
-) -> None:
+) -> list[int]:
     """Store new rows of one model; where the `unique` columns are taken, `update` the old row, and
     `fill` what is null in it.
 
-    The rows get no primary keys.
+    Returns the ids of those that were stored or changed; the rows themselves get none.
     """
     if not rows:
-        return
+        return []
     table = rows[0]._meta.db_table
     changes = [f"{column} = EXCLUDED.{column}" for column in update]
     changes += [f"{column} = COALESCE({table}.{column}, EXCLUDED.{column})" for column in fill]
     action = f"UPDATE SET {', '.join(changes)}" if changes else "NOTHING"
+    conflict = f"ON CONFLICT ({', '.join(unique)}) DO {action}"
+    ids: list[int] = []
     for chunk in _chunks(rows):
         statement, values = _insert_into(chunk)
         with connection.cursor() as cursor:
-            cursor.execute(f"{statement} ON CONFLICT ({', '.join(unique)}) DO {action}", values)
+            cursor.execute(f"{statement} {conflict} RETURNING id", values)
+            ids += [pk for (pk,) in cursor.fetchall()]
+    return ids
 
 
 def update(rows: Sequence[Model], names: Sequence[str]) -> None:

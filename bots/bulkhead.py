@@ -19,8 +19,9 @@ class Bulkhead:
     """How many threads of this process one neighbour may hold.
 
     All jobs and polls of one space together get half of the threads, those of one bot a quarter,
-    and all handlers together half, so that a platform that hangs or a handler that sleeps leaves
-    room for the others. A lane that finds no room is parked here and woken by the next one that
+    all handlers together half, and so do all deliveries, those of one subscription an eighth, so
+    that a platform or a subscriber that hangs or a handler that sleeps leaves room for the others.
+    A lane that finds no room is parked here and woken by the next one that
     leaves; a poll is simply due again soon.
     """
 
@@ -33,6 +34,7 @@ class Bulkhead:
     def resize(self, threads: int) -> None:
         self._half = max(1, threads // 2)
         self._quarter = max(1, threads // 4)
+        self._eighth = max(1, threads // 8)
 
     def enter(self, lane: Lane) -> bool:
         with self._lock:
@@ -75,6 +77,10 @@ class Bulkhead:
     def _groups(self, lane: Lane) -> dict[str, int]:
         if lane.kind == LaneKind.HANDLERS:
             return {"handlers": self._half, f"handlers of {lane.bot_id}": self._quarter}
+        if lane.kind == LaneKind.DELIVERIES:
+            one = f"subscription {lane.subscription_id}"
+            return {"deliveries": self._half, one: self._eighth}
+        assert lane.bot is not None
         return self._platform_groups(lane.bot)
 
     def _platform_groups(self, bot: Bot) -> dict[str, int]:

@@ -22,7 +22,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from bots import bulk, departures, handlers, memberships, reactions, threads
+from bots import bulk, departures, handlers, memberships, reactions, sequence, threads
 from bots.keys import dedupe_key, remote_id
 from bots.models import Bot, Connection, Direction, Event, Message
 from bots.scrub import clean
@@ -357,7 +357,7 @@ def _store_new(new: Sequence[New], ledger: reactions.Ledger) -> list[tuple[Event
     found = _resolve(new)
     told = [f for f in found if not f.incoming.hint]
     events = [_event(f) for f in told]
-    bulk.insert(events)
+    sequence.store(events)
     memberships.keep(found)
     _keep_messages(found, ledger)
     return [(event, f.incoming) for event, f in zip(events, told, strict=True)]

@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from bots import bulk, lanes, targets
+from bots import bulk, lanes, sequence, targets
 from bots.models import (
     Bot,
     Event,
@@ -255,7 +255,7 @@ def expire_overdue() -> int:
             job.state, job.finished_at = WorkState.EXPIRED, timezone.now()
             job.error_code, job.error_detail = "expired", ""
         bulk.update(jobs, ["state", "finished_at", "error_code", "error_detail"])
-        Event.objects.bulk_create([finished_event(job) for job in jobs])
+        sequence.store([finished_event(job) for job in jobs])
     return len(jobs)
 
 
@@ -313,4 +313,4 @@ def _move(job: Job, to: WorkState, **changes: Any) -> None:
 
 
 def _tell_finished(job: Job) -> None:
-    Event.objects.bulk_create([finished_event(job)], ignore_conflicts=True)
+    sequence.store_once([finished_event(job)])

@@ -7,8 +7,8 @@ in meanwhile. A lost wake-up costs latency, not work: `sweep` finds every lane t
 Leases and due times are compared by the database's clock, the only one all processes share; how
 long a lease still lasts is measured by our own monotonic clock from before it was asked for.
 
-Jobs (`bots.runner`) and handler runs (`bots.handlers`) are two kinds of lane with a step each,
-registered with `@step`.
+Jobs (`bots.runner`), handler runs (`bots.handlers`) and deliveries (`bots.courier`) are three kinds
+of lane with a step each, registered with `@step`. A lane belongs to a bot, or to a subscription.
 """
 
 from __future__ import annotations
@@ -23,17 +23,15 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any, TypeVar
 
-from celery import current_app
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
-from kombu.exceptions import OperationalError as BrokerError
 
-from bots import bulk
+from bots import bulk, wakeups
 from bots.bulkhead import bulkhead
-from bots.models import Bot, Lane, LaneKind, Priority, Work, WorkState
+from bots.models import Bot, Lane, LaneKind, Priority, Subscription, Work, WorkState
 from bots.models.lane import UNFINISHED
 from bots.processes import own_name
 
@@ -43,8 +41,9 @@ LEASE_SECONDS = 30.0
 BATCH = 50  # work taken per turn
 TURN_SECONDS = 2.0  # then other lanes go first
 MARGIN_SECONDS = 5.0  # a lease must outlive a call by this much
-BROKER_PAUSE_SECONDS = 5.0  # how long a broker that is away is not asked again
 SWEEP_SECONDS = 1.0  # how often beat sweeps
+FIRST_WRITE_PAUSE_SECONDS = 0.05
+LONGEST_WRITE_PAUSE_SECONDS = 2.0
 SWEEP_LIMIT = 200  # lanes woken per sweep; the rest are still due at the next
 
 NOW = {
@@ -52,6 +51,7 @@ NOW = {
     "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')",  # as Django writes it
 }
 
+Owner = Bot | Subscription
 W = TypeVar("W", bound=Work)
 FREE = Q(claimed_until__isnull=True) | Q(claimed_until__lt=Now())
 DUE = Q(not_before__isnull=True) | Q(not_before__lte=Now())
@@ -101,15 +101,15 @@ class Entry:
 # was asleep, or due later: nobody was woken for it yet. While somebody holds it, nobody has to be:
 # a holder looks again before it lets go.
 MAKE_DUE = """
-    INSERT INTO bots_lane (kind, bot_id, key, ordered, priority, due_at, wakeups, holder, fence)
+    INSERT INTO bots_lane (kind, {owner}, key, ordered, priority, due_at, wakeups, holder, fence)
     VALUES {rows}
-    ON CONFLICT (kind, bot_id, key) DO UPDATE SET
+    ON CONFLICT (kind, {owner}, key) DO UPDATE SET
         wakeups = bots_lane.wakeups + 1,
         due_at = CASE WHEN bots_lane.due_at < EXCLUDED.due_at
             THEN bots_lane.due_at ELSE EXCLUDED.due_at END,
         priority = CASE WHEN bots_lane.priority < EXCLUDED.priority
             THEN bots_lane.priority ELSE EXCLUDED.priority END
-    RETURNING id, key, holder = '' AND due_at = {now} AS asleep
+    RETURNING id, {owner} AS owner, key, holder = '' AND due_at = {now} AS asleep
 """
 ROW = "(%s, %s, %s, %s, %s, {due}, 1, '', 0)"
 # Both at once, for PostgreSQL: against BEGIN, two statements and COMMIT it takes 0.3 ms of our
@@ -119,55 +119,63 @@ PUT = """
     WITH lane AS ({make_due}), work AS (
         INSERT INTO {table} (lane_id, {columns})
         SELECT lane.id, {given} FROM json_to_recordset(%s)
-            AS given (place integer, in_lane text, {types}) JOIN lane ON lane.key = given.in_lane
+            AS given (place integer, of_owner bigint, in_lane text, {types})
+            JOIN lane ON lane.owner = given.of_owner AND lane.key = given.in_lane
         ORDER BY given.place
         RETURNING id, created_at, lane_id
     )
-    SELECT work.id, work.created_at, lane.id, lane.asleep
+    SELECT work.id, work.created_at, lane.id, lane.owner, lane.asleep
     FROM work JOIN lane ON lane.id = work.lane_id ORDER BY work.id
 """
 
 
-def put(kind: LaneKind, bot: Bot, entries: Sequence[Entry]) -> None:
+def put(kind: LaneKind, owner: Owner, entries: Sequence[Entry]) -> None:
     """Store `entries` at the ends of their lanes, in order, and wake the lanes on commit; in the
     caller's transaction if there is one.
 
     The lanes' rows stay locked until the end of it, so that ids grow in the order in which requests
     to one lane are accepted.
     """
+    put_for_many(kind, [(owner, entry) for entry in entries])
+
+
+def put_for_many(kind: LaneKind, entries: Sequence[tuple[Owner, Entry]]) -> None:
+    """As `put`, for owners of one kind."""
     if not entries:
         return
     if connection.vendor == "postgresql":
-        asleep = _put_at_once(kind, bot, entries)
+        asleep = _put_at_once(kind, entries)
     else:
-        asleep = _put_lanes_first(kind, bot, entries)
-    # Those of a bot that is off are woken by `resume`. What is missed because `bot` was read a
-    # moment ago, the sweep finds.
-    if bot.enabled:
-        transaction.on_commit(lambda: wake(asleep), robust=True)
+        asleep = _put_lanes_first(kind, entries)
+    # Those of a bot that is off are woken by `resume`. What is missed because it was read a moment
+    # ago, the sweep finds.
+    enabled = {owner.pk for owner, _ in entries if owner.enabled}
+    woken = [lane_id for lane_id, owner_id in asleep.items() if owner_id in enabled]
+    transaction.on_commit(lambda: wake(woken), robust=True)
 
 
-def _put_lanes_first(kind: LaneKind, bot: Bot, entries: Sequence[Entry]) -> set[int]:
-    """Returns the lanes that were asleep."""
-    make_due, values = _make_due(kind, bot, entries)
+def _put_lanes_first(kind: LaneKind, entries: Sequence[tuple[Owner, Entry]]) -> dict[int, int]:
+    """Returns the lanes that were asleep, with their owners."""
+    make_due, values = _make_due(kind, entries)
     with transaction.atomic(savepoint=False):
         with connection.cursor() as cursor:
             cursor.execute(make_due, values)
-            lanes = {key: (lane_id, asleep) for lane_id, key, asleep in cursor.fetchall()}
-        for entry in entries:
-            entry.work.lane_id, _ = lanes[entry.key]
-        bulk.insert([entry.work for entry in entries])
-    return {lane_id for lane_id, asleep in lanes.values() if asleep}
+            stored = cursor.fetchall()
+        lanes = {(owner_id, key): lane_id for lane_id, owner_id, key, _ in stored}
+        for owner, entry in entries:
+            entry.work.lane_id = lanes[owner.pk, entry.key]
+        bulk.insert([entry.work for _, entry in entries])
+    return {lane_id: owner_id for lane_id, owner_id, _, asleep in stored if asleep}
 
 
-def _put_at_once(kind: LaneKind, bot: Bot, entries: Sequence[Entry]) -> set[int]:
-    """Returns the lanes that were asleep."""
-    make_due, values = _make_due(kind, bot, entries)
-    model = type(entries[0].work)
+def _put_at_once(kind: LaneKind, entries: Sequence[tuple[Owner, Entry]]) -> dict[int, int]:
+    """Returns the lanes that were asleep, with their owners."""
+    make_due, values = _make_due(kind, entries)
+    model = type(entries[0][1].work)
     types = bulk.types(model, without="lane_id")
-    records = bulk.records([entry.work for entry in entries], tuple(types))
-    for place, (entry, record) in enumerate(zip(entries, records, strict=True)):
-        record |= {"place": place, "in_lane": entry.key}
+    records = bulk.records([entry.work for _, entry in entries], tuple(types))
+    for place, ((owner, entry), record) in enumerate(zip(entries, records, strict=True)):
+        record |= {"place": place, "of_owner": owner.pk, "in_lane": entry.key}
     statement = PUT.format(
         make_due=make_due,
         table=model._meta.db_table,
@@ -178,49 +186,44 @@ def _put_at_once(kind: LaneKind, bot: Bot, entries: Sequence[Entry]) -> set[int]
     with connection.cursor() as cursor:
         cursor.execute(statement, [*values, bulk.as_json(records)])
         stored = cursor.fetchall()
-    for entry, (pk, created_at, lane_id, _) in zip(entries, stored, strict=True):
+    for (_, entry), (pk, created_at, lane_id, _, _) in zip(entries, stored, strict=True):
         entry.work.pk, entry.work.created_at, entry.work.lane_id = pk, created_at, lane_id
-    return {lane_id for _, _, lane_id, asleep in stored if asleep}
+    return {lane_id: owner_id for _, _, lane_id, owner_id, asleep in stored if asleep}
 
 
-def _make_due(kind: LaneKind, bot: Bot, entries: Sequence[Entry]) -> tuple[str, list[Any]]:
+def _make_due(kind: LaneKind, entries: Sequence[tuple[Owner, Entry]]) -> tuple[str, list[Any]]:
     """The statement for the lanes of `entries`, and its values."""
-    by_key: dict[str, list[Entry]] = defaultdict(list)
-    for entry in entries:
-        by_key[entry.key].append(entry)
+    by_lane: dict[tuple[str, int], list[Entry]] = defaultdict(list)
+    for owner, entry in entries:
+        by_lane[entry.key, owner.pk].append(entry)
     now, moment = NOW[connection.vendor], timezone.now()
     rows: list[str] = []
     values: list[Any] = []
     # Always in the order of their keys: two requests for the same lanes wait, not deadlock.
-    for key, inside in sorted(by_key.items()):
+    for (key, owner_id), inside in sorted(by_lane.items()):
         priority = min(entry.priority for entry in inside)
-        values += [kind.value, bot.pk, key, inside[0].ordered, priority.value]
+        values += [kind.value, owner_id, key, inside[0].ordered, priority.value]
         due = min(entry.work.not_before or moment for entry in inside)
         rows.append(ROW.format(due="%s" if due > moment else now))
         if due > moment:
             values.append(connection.ops.adapt_datetimefield_value(due))
-    return MAKE_DUE.format(rows=", ".join(rows), now=now), values
+    column = f"{_owned_by(entries[0][0])}_id"
+    return MAKE_DUE.format(owner=column, rows=", ".join(rows), now=now), values
+
+
+def _owned_by(owner: Owner) -> str:
+    """The field of a lane that names its owner."""
+    return "bot" if isinstance(owner, Bot) else "subscription"
 
 
 # Waking -----------------------------------------------------------------------------------------
 
-_broker_away_until = 0.0
-
 
 def wake(lane_ids: Iterable[int], *, expires: float | None = None) -> None:
-    """Ask workers to drain these lanes, unless they cannot start within `expires` seconds.
-
-    A broker that is away is left alone for a moment; the sweep finds the lanes later.
-    """
-    global _broker_away_until
-    if time.monotonic() < _broker_away_until:
-        return
-    try:
-        for lane_id in lane_ids:
-            current_app.send_task("bots.tasks.drain_lane", (lane_id,), expires=expires, retry=False)
-    except (BrokerError, OSError):
-        _broker_away_until = time.monotonic() + BROKER_PAUSE_SECONDS
-        log.warning("the broker is away: lanes wait for the next sweep that reaches it")
+    """Ask workers to drain these lanes, unless they cannot start within `expires` seconds. Where
+    the broker is away, the sweep finds the lanes later."""
+    for lane_id in lane_ids:
+        wakeups.ask("drain_lane", lane_id, expires=expires)
 
 
 def sweep() -> int:
@@ -240,29 +243,34 @@ def due_lanes() -> QuerySet[Lane]:
     return Lane.objects.filter(FREE, due_at__lte=Now())
 
 
-def resume(bot: Bot) -> None:
-    """Make all lanes of a bot due that have something to do, say after it was switched on."""
+def resume(owner: Owner) -> None:
+    """Make all lanes of a bot or a subscription due that have something to do, say after it was
+    switched on."""
     found: list[int] = []
+    mine = Lane.objects.filter(**{_owned_by(owner): owner})
     for kind, registered in _kinds.items():
         waiting = registered.model._default_manager.filter(
             lane=OuterRef("pk"), state__in=UNFINISHED
         )
-        lanes = Lane.objects.filter(Exists(waiting), kind=kind, bot=bot)
-        with transaction.atomic():
-            # In the order in which `put` locks them.
-            locked = lanes.select_for_update(of=("self",)).order_by("key")
-            if ids := list(locked.values_list("pk", flat=True)):
-                Lane.objects.filter(pk__in=ids).update(due_at=Now(), wakeups=F("wakeups") + 1)
-                found += ids
+        found += _make_due_again(mine.filter(Exists(waiting), kind=kind))
     if found:
-        free = due_lanes().filter(bot=bot)
+        free = due_lanes().filter(**{_owned_by(owner): owner})
         transaction.on_commit(lambda: wake(free.values_list("pk", flat=True)), robust=True)
 
 
-def put_again(lane_id: int) -> None:
-    """Make the lane due for work that was queued again in it. Must run in a transaction."""
-    Lane.objects.filter(pk=lane_id).update(wakeups=F("wakeups") + 1, due_at=Now())
-    transaction.on_commit(lambda: wake([lane_id]), robust=True)
+def put_again(*lane_ids: int) -> None:
+    """Make lanes due for work that was queued again in them. Must run in a transaction."""
+    found = _make_due_again(Lane.objects.filter(pk__in=lane_ids))
+    transaction.on_commit(lambda: wake(found), robust=True)
+
+
+def _make_due_again(lanes: QuerySet[Lane]) -> list[int]:
+    with transaction.atomic():
+        # In the order in which `put` locks them.
+        locked = lanes.select_for_update(of=("self",)).order_by("key")
+        if ids := list(locked.values_list("pk", flat=True)):
+            Lane.objects.filter(pk__in=ids).update(due_at=Now(), wakeups=F("wakeups") + 1)
+    return ids
 
 
 def release_all() -> None:
@@ -303,7 +311,8 @@ def _do_what_is_urgent() -> None:
 
 
 def _load(lane_id: int) -> Lane | None:
-    return Lane.objects.select_related("bot__space", "bot__connection").filter(pk=lane_id).first()
+    whose = ("bot__space", "bot__connection", "subscription")
+    return Lane.objects.select_related(*whose).filter(pk=lane_id).first()
 
 
 def _turn(lane: Lane | None) -> int | None:
@@ -354,6 +363,12 @@ class Claim:
             .update(fence=F("fence") + 1, holder=own_name(), claimed_until=_lease_end())
         )
         return cls(lane, lane.fence + 1, asked_at + LEASE_SECONDS) if taken else None
+
+    @property
+    def bot(self) -> Bot:
+        """Whose lane it is. Only for kinds that belong to bots."""
+        assert self.lane.bot is not None
+        return self.lane.bot
 
     @property
     def resting(self) -> bool:
@@ -429,7 +444,7 @@ class Claim:
         in_line = waiting.exclude(SCHEDULED)
         if not self.lane.ordered and in_line.filter(DUE).exists():
             due_at = None
-        elif head := in_line.order_by(_head_order(self.lane)).only("not_before").first():
+        elif head := in_line.order_by(self._head_order()).only("not_before").first():
             due_at = head.not_before
         else:
             due_at = waiting.aggregate(at=Min("not_before"))["at"]
@@ -439,9 +454,17 @@ class Claim:
             due_at = self._rest_until
         return due_at or Now(), self.lane.priority
 
+    def _head_order(self) -> str:
+        """Who goes first in the lane: by place, or whoever may go earliest."""
+        return self._model.place_in_lane if self.lane.ordered else "not_before"
+
     def _waiting(self) -> QuerySet[Work]:
         """All unfinished work of this kind of lane."""
-        return _kinds[self.lane.kind].model._default_manager.filter(state__in=UNFINISHED)
+        return self._model._default_manager.filter(state__in=UNFINISHED)
+
+    @property
+    def _model(self) -> type[Work]:
+        return _kinds[self.lane.kind].model
 
     def _mine(self) -> QuerySet[Lane]:
         return Lane.objects.filter(pk=self.lane.pk, fence=self.fence, holder=own_name())
@@ -457,8 +480,9 @@ def begin(claim: Claim, model: type[W], *, limit: int = BATCH) -> list[W]:
         claim.confirm()
         in_line = model._default_manager.filter(lane=claim.lane, state__in=UNFINISHED)
         in_line = in_line.exclude(SCHEDULED) if claim.lane.ordered else in_line.filter(DUE)
-        rows = in_line.select_for_update(of=("self",)).annotate(due=DUE).order_by("pk")[:limit]
-        started = list(takewhile(lambda row: row.due, rows))
+        rows = in_line.select_for_update(of=("self",)).annotate(due=DUE)
+        first = rows.order_by(model.place_in_lane)[:limit]
+        started = list(takewhile(lambda row: row.due, first))
         model._default_manager.filter(pk__in=[row.pk for row in started]).update(
             state=WorkState.RUNNING,
             attempts=F("attempts") + 1,
@@ -485,10 +509,22 @@ def put_back(claim: Claim, model: type[Work], untouched: Iterable[Work]) -> None
         running.filter(pk__in=fresh[False]).update(attempts=one_less)
 
 
+def write_patiently(claim: Claim, write: Callable[[], None]) -> None:
+    """Write what became of work. A database that is away or ended a deadlock is asked again for as
+    long as the lease lasts; then its error is raised."""
+    pause = FIRST_WRITE_PAUSE_SECONDS
+    while True:
+        try:
+            write()
+            return
+        except (OperationalError, InterfaceError):
+            if not claim.lasting:
+                raise
+            log.warning("lane %s: outcomes wait to be written", claim.lane.pk)
+            connection.close_if_unusable_or_obsolete()
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_WRITE_PAUSE_SECONDS)
+
+
 def _lease_end(seconds: float = LEASE_SECONDS) -> CombinedExpression:
     return Now() + timedelta(seconds=seconds)
-
-
-def _head_order(lane: Lane) -> str:
-    """Who goes first in a lane: by order of arrival, or whoever may go earliest."""
-    return "pk" if lane.ordered else "not_before"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
@@ -126,6 +127,12 @@ def set_credentials(bot: Bot, values: Mapping[str, str], *, user: AbstractBaseUs
         memory.forget([bot.pk])
 
 
+def set_expiries(bot: Bot, dates: Mapping[str, date | None]) -> None:
+    """Note until when credentials work, as platforms do not tell. Connections go on as they are."""
+    for name, expires_on in dates.items():
+        Credential.objects.filter(bot=bot, name=name).update(expires_on=expires_on)
+
+
 def check_credentials(bot: Bot, values: Mapping[str, str]) -> None:
     """Raises `Invalid` for a name its platform does not know and a reference that is too long."""
     platform = registry.get(bot.space.platform)
@@ -240,6 +247,7 @@ def _set_credential(bot: Bot, name: str, value: str, user: AbstractBaseUser | No
         plain = value[1:] if value.startswith("$$") else value
         stored = {"value": secrets.encrypt(plain), "reference": ""}
     by: dict[str, Any] = {"changed_at": timezone.now(), "changed_by": user}
+    by["expires_on"] = None  # what was entered there was the old one's
     Credential.objects.update_or_create(bot=bot, name=name, defaults=stored | by)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
-from bots import actions, bulk
+from bots import actions, bulk, sequence
 from bots.jobs import finished_event
 from bots.lanes import Claim, LeaseLost
 from bots.memberships import describe_soon
@@ -96,14 +96,14 @@ def _write(claim: Claim, outcomes: Sequence[Outcome]) -> None:
         _scrub(outcome)
     jobs = [outcome.job for outcome in outcomes]
     done = [j for j in jobs if j.state == WorkState.SUCCEEDED and j.kind != JobKind.POST]
-    sent_channels = _channels_of_sent(claim.lane.bot, jobs)
+    sent_channels = _channels_of_sent(claim.bot, jobs)
     with transaction.atomic():
         claim.confirm()
         if done:
-            _remember_all_named(claim.lane.bot, done)
+            _remember_all_named(claim.bot, done)
         for job in done:
-            _remember(claim.lane.bot, job)
-        _remember_messages(claim.lane.bot, jobs, sent_channels)
+            _remember(claim.bot, job)
+        _remember_messages(claim.bot, jobs, sent_channels)
         bulk.update(
             jobs,
             [
@@ -119,8 +119,7 @@ def _write(claim: Claim, outcomes: Sequence[Outcome]) -> None:
         )
         bulk.insert([o.attempt for o in outcomes if o.attempt])
         # A commit that seemed to fail, and did not, has told it already.
-        finished = [finished_event(job) for job in jobs if job.state in TOLD]
-        bulk.upsert(finished, unique=["bot_id", "dedupe_key"])
+        sequence.store_once([finished_event(job) for job in jobs if job.state in TOLD])
 
 
 def _scrub(outcome: Outcome) -> None:

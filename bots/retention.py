@@ -6,8 +6,9 @@ an hour passes until the next walk. Each thousand is removed in a transaction of
 skips rows that somebody else has locked, so nobody waits for a run and runs may overlap.
 
 What stays, however old: jobs that have not ended or are uncertain, with their attempts; events
-that a handler has yet to answer; and the events that a catch-up may tell again, for only those that
-are stored are recognised. With rows go those that mean nothing without them, lanes included.
+that a handler has yet to answer or a subscriber to take; and the events that a catch-up may tell
+again, for only those that are stored are recognised. With rows go those that mean nothing without
+them, lanes included.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from bots.inbox import is_deadlock
 from bots.models import (
     Attempt,
     Bot,
+    Delivery,
+    DeliveryAttempt,
     Event,
     HandlerRun,
     Job,
@@ -36,10 +39,12 @@ from bots.models import (
     Message,
     Pruning,
     Receive,
+    SequenceEntry,
     State,
     StoredFile,
 )
 from bots.models.lane import FINISHED, UNFINISHED
+from spaces.models import Space
 from spaces.platforms.messages import Kind
 
 BATCH = 1_000  # rows per transaction
@@ -50,7 +55,15 @@ PAUSE = timedelta(hours=1)  # between the end of a walk and the next
 # or later; this is more than any platform goes back.
 TOLD_AGAIN = timedelta(days=1)
 # No platform tells of these again.
-TOLD_ONCE = frozenset({Kind.JOB_FINISHED, Kind.CONNECTION_CHANGED, Kind.TYPING})
+TOLD_ONCE = frozenset(
+    {
+        Kind.JOB_FINISHED,
+        Kind.CONNECTION_CHANGED,
+        Kind.INCIDENT_OPENED,
+        Kind.INCIDENT_CLOSED,
+        Kind.TYPING,
+    }
+)
 MESSAGES = Message._meta.db_table
 NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -61,7 +74,7 @@ class Limits:
 
     events: datetime
     told: datetime  # and that happened before, where a platform may tell it again
-    attempts: datetime
+    attempts: datetime  # also those of deliveries, and these with them
     runs: datetime
     jobs: datetime
     messages: datetime
@@ -74,7 +87,7 @@ class Table:
     rows: QuerySet[Any]
     age: Callable[[Any], datetime]  # grows with the primary key, by and large
     limit: Callable[[Limits], datetime]  # nothing that is younger goes
-    bot_id: Callable[[Any], int]
+    bot_id: Callable[[Any], int | None]
     is_over: Callable[[Any, Limits], bool]
     remove: Callable[[Sequence[Any]], int]  # within a transaction, rows that are locked
 
@@ -100,19 +113,22 @@ def prune() -> int:
 # What may go ------------------------------------------------------------------------------------
 
 
-def _limits() -> dict[int, Limits]:
-    """By bot; without those of which everything stays."""
+def _limits() -> dict[int | None, Limits]:
+    """By bot; without those of which everything stays. What is of none goes as in a new space."""
     now = timezone.now()
     newest = Event.objects.filter(bot=OuterRef("pk"), kind=Kind.MESSAGE_POSTED).order_by("-pk")
     bots = Bot.objects.select_related("space", "connection").annotate(
         newest_message_at=Subquery(newest.values(at=Least("occurred_at", "stored_at"))[:1])
     )
-    found = {bot.pk: _limits_of(bot, now) for bot in bots.order_by("pk").iterator()}
+    found: dict[int | None, Limits | None] = {
+        bot.pk: _limits_of(bot.space, now, told=_told_again_before(bot, now))
+        for bot in bots.order_by("pk").iterator()
+    }
+    found[None] = _limits_of(Space(), now, told=now)
     return {pk: limits for pk, limits in found.items() if limits is not None}
 
 
-def _limits_of(bot: Any, now: datetime) -> Limits | None:
-    space = bot.space
+def _limits_of(space: Space, now: datetime, *, told: datetime) -> Limits | None:
     runs = min(filter(None, (space.keep_attempts_days, space.keep_jobs_days)), default=0)
     days = {
         "events": space.keep_events_days,
@@ -125,7 +141,7 @@ def _limits_of(bot: Any, now: datetime) -> Limits | None:
     if not any(days.values()):
         return None
     ages = {name: now - timedelta(days=n) if n else NEVER for name, n in days.items()}
-    return Limits(**ages, told=_told_again_before(bot, now))
+    return Limits(**ages, told=told)
 
 
 def _told_again_before(bot: Any, now: datetime) -> datetime:
@@ -154,6 +170,10 @@ def _is_run_over(run: HandlerRun, limits: Limits) -> bool:
     return run.created_at < limits.runs and run.state in FINISHED
 
 
+def _is_delivery_over(delivery: Delivery, limits: Limits) -> bool:
+    return delivery.created_at < limits.attempts and delivery.state in FINISHED
+
+
 def _is_job_over(job: Job, limits: Limits) -> bool:
     ended = job.finished_at if job.state in FINISHED else None
     return ended is not None and ended < limits.jobs
@@ -162,7 +182,7 @@ def _is_job_over(job: Job, limits: Limits) -> bool:
 # Walking ----------------------------------------------------------------------------------------
 
 
-def _walk(table: Table, mark: Pruning, limits: Mapping[int, Limits]) -> int:
+def _walk(table: Table, mark: Pruning, limits: Mapping[int | None, Limits]) -> int:
     """Go on through a table for a while; returns how many rows were removed."""
     youngest = max(map(table.limit, limits.values()), default=NEVER)
     until = time.monotonic() + TABLE_SECONDS
@@ -182,7 +202,7 @@ def _walk(table: Table, mark: Pruning, limits: Mapping[int, Limits]) -> int:
         _rest(began)
 
 
-def _remove(table: Table, seen: Sequence[Any], limits: Mapping[int, Limits]) -> int:
+def _remove(table: Table, seen: Sequence[Any], limits: Mapping[int | None, Limits]) -> int:
     """Remove what of these rows is over, and still is when it is locked."""
 
     def is_over(row: Any) -> bool:
@@ -229,10 +249,23 @@ def _rest(began: float) -> None:
 def _remove_events(events: Sequence[Event]) -> int:
     runs = HandlerRun.objects.filter(event__in=[event.pk for event in events])
     locked = list(runs.select_for_update().order_by("pk").only("event_id", "state", "lane_id"))
+    rows = Delivery.objects.filter(event__in=[event.pk for event in events])
+    deliveries = list(rows.select_for_update().order_by("pk").only("event_id", "state", "lane_id"))
     wanted = {run.event_id for run in locked if run.state in UNFINISHED}
+    wanted |= {row.event_id for row in deliveries if row.state in UNFINISHED}
     _remove_runs([run for run in locked if run.event_id not in wanted])
+    _remove_deliveries([row for row in deliveries if row.event_id not in wanted])
     ids = [event.pk for event in events if event.pk not in wanted]
+    SequenceEntry.objects.filter(event__in=ids).delete()
     bulk.delete(Event, ids)
+    return len(ids)
+
+
+def _remove_deliveries(deliveries: Sequence[Delivery]) -> int:
+    ids = [delivery.pk for delivery in deliveries]
+    DeliveryAttempt.objects.filter(delivery__in=ids).delete()
+    bulk.delete(Delivery, ids)
+    _remove_lanes({delivery.lane_id for delivery in deliveries})
     return len(ids)
 
 
@@ -268,6 +301,7 @@ def _remove_lanes(lane_ids: set[int]) -> None:
     empty = Lane.objects.filter(
         ~Exists(Job.objects.filter(lane=OuterRef("pk"))),
         ~Exists(HandlerRun.objects.filter(lane=OuterRef("pk"))),
+        ~Exists(Delivery.objects.filter(lane=OuterRef("pk"))),
         pk__in=lane_ids,
         due_at=None,
         claimed_until=None,
@@ -285,6 +319,16 @@ TABLES = (
         bot_id=lambda run: run.bot_id,
         is_over=_is_run_over,
         remove=_remove_runs,
+    ),
+    Table(
+        rows=Delivery.objects.select_related("event").only(
+            "event__bot_id", "lane_id", "state", "created_at"
+        ),
+        age=lambda delivery: delivery.created_at,
+        limit=lambda limits: limits.attempts,
+        bot_id=lambda delivery: delivery.event.bot_id,
+        is_over=_is_delivery_over,
+        remove=_remove_deliveries,
     ),
     Table(
         rows=Event.objects.only("bot_id", "kind", "stored_at", "occurred_at"),
@@ -316,12 +360,12 @@ TABLES = (
 # Tables with an index by time -------------------------------------------------------------------
 
 
-def _prune_messages(mark: Pruning, limits: Mapping[int, Limits]) -> int:
+def _prune_messages(mark: Pruning, limits: Mapping[int | None, Limits]) -> int:
     """Bot by bot: history that is read late gives old messages new ids, so age does not grow with
     them."""
     until, removed = time.monotonic() + TABLE_SECONDS, 0
-    kept = {pk: its.messages for pk, its in sorted(limits.items()) if its.messages != NEVER}
-    for bot_id, limit in kept.items():
+    kept = {pk: its.messages for pk, its in limits.items() if pk and its.messages != NEVER}
+    for bot_id, limit in sorted(kept.items()):
         if bot_id <= mark.reached:
             continue
         old = Message.objects.filter(bot=bot_id, sent_at__lt=limit).order_by("sent_at")

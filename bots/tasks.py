@@ -7,7 +7,18 @@ from datetime import timedelta
 from celery import shared_task
 from django.utils import timezone
 
-from bots import clients, files, idempotency, jobs, lanes, processes, retention, syncing
+from bots import (
+    clients,
+    files,
+    idempotency,
+    incidents,
+    jobs,
+    lanes,
+    postoffice,
+    processes,
+    retention,
+    syncing,
+)
 from bots.connections import poller
 from spaces.platforms import local
 
@@ -28,6 +39,11 @@ def sweep() -> None:
 
 
 @shared_task
+def sort_events() -> None:
+    postoffice.sort()
+
+
+@shared_task
 def poll_due() -> None:
     poller.queue_due()
 
@@ -35,6 +51,16 @@ def poll_due() -> None:
 @shared_task
 def poll_bot(bot_id: int) -> None:
     poller.poll(bot_id)
+
+
+@shared_task
+def look_for_incidents() -> None:
+    incidents.look()
+
+
+@shared_task
+def tell_of_incidents() -> None:
+    incidents.tell()
 
 
 @shared_task
@@ -53,6 +79,7 @@ def tidy() -> None:
     clients.close_idle()
     processes.tidy()
     files.prune()
+    incidents.tidy()
     local.prune_events(timezone.now() - LOCAL_LOG_KEPT)
 
 

@@ -13,6 +13,7 @@ from celery.worker import state as worker_state
 from django.core.handlers.wsgi import WSGIHandler
 from waitress import create_server, wasyncore
 
+from bots import stream
 from bots.connections.supervisor import Supervisor
 
 
@@ -54,6 +55,7 @@ class Web:
             clear_untrusted_proxy_headers=not behind_proxy,
             asyncore_use_poll=True,
             connection_limit=1000,
+            log_socket_errors=False,  # clients that go away are no errors of ours
         )
         self._stop = threading.Event()
         self._thread = _thread("web", self._serve)
@@ -67,6 +69,7 @@ class Web:
 
     def stop(self, seconds: float) -> bool:
         self._server.accepting = False
+        stream.feed.end()
         self._server.task_dispatcher.shutdown(timeout=seconds)
         self._stop.set()
         self._server.pull_trigger()

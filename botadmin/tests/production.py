@@ -162,6 +162,7 @@ class Production:
             DATABASE_URL=database.url,
             BROKER_URL=broker.url,
             BOTADMIN_CONNECTIONS="10",
+            BOTADMIN_ALLOWED_NETWORKS="127.0.0.0/8",  # webhooks go to this machine
         )
         self._urls = {
             "DATABASE_URL": database_url or database.url,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,8 +12,9 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 from playwright.sync_api import Page, expect, sync_playwright
 
-from bots.models import Bot, Job, Message
-from bots.tests.builders import make_bot, make_person, run_lanes
+from bots.models import Bot, Delivery, Job, Message, Subscription
+from bots.tests.builders import deliver, make_bot, make_event, make_person, run_lanes
+from bots.tests.receiver import Answer, Receiver
 from spaces.models import Channel, Space
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -34,6 +36,8 @@ LISTS = [
     "bots_message",
     "bots_job",
     "bots_event",
+    "bots_subscription",
+    "bots_delivery",
     "spaces_space",
     "bots_apitoken",
     "spaces_person",
@@ -180,6 +184,63 @@ def test_an_api_token_is_shown_once(browser):
     browser.follow("I have copied it")
     expect(page.get_by_role("link", name="ci", exact=True)).to_be_visible()
     assert text not in page.content()
+
+
+def test_events_go_out_and_an_operator_follows_them(browser, settings):
+    settings.BOTADMIN_ALLOWED_NETWORKS = [ip_network("127.0.0.0/8")]
+    bot = make_bot("echo", name="Echo")
+    page = browser.page
+
+    with Receiver() as receiver:
+        browser.open("bots_subscription_changelist")
+        browser.follow("Add subscription")
+        page.get_by_label("Name").fill("Shop")
+        page.get_by_label("URL").fill(receiver.url)
+        page.get_by_label("All bots").uncheck()
+        page.locator(".field-bots .select2-selection").click()
+        page.locator(".select2-search__field").first.press_sequentially("ech")
+        page.get_by_role("option", name="Echo").click()
+        browser.press("Save")
+        secret = page.locator("#secret").inner_text()
+        receiver.trust(secret)
+        browser.follow("I have copied it")
+        expect(page.get_by_text("Nothing was delivered yet.")).to_be_visible()
+        assert secret not in page.content()
+        browser.press("Test")
+        expect(page.get_by_text("The receiver answered 204")).to_be_visible()
+
+        receiver.script.append(Answer(500, body="<b>out of order</b>"))
+        event = make_event(bot)
+        deliver()
+        browser.open("bots_event_change", event.pk)
+        got = page.get_by_role("region", name="Who got it")
+        expect(got.get_by_role("row").filter(has_text="Shop")).to_contain_text("status_500")
+        got.get_by_role("link", name="queued").click()
+        expect(page.get_by_text("<b>out of order</b>")).to_be_visible()
+        browser.press("Retry")
+        expect(page.get_by_text("is tried again")).to_be_visible()
+        deliver()
+        assert [taken.id for taken in receiver.taken[1:]] == [f"evt_{event.pk}"]
+
+        browser.open("bots_subscription_change", Subscription.objects.get().pk)
+        browser.follow("Replay")
+        page.get_by_label("Or since").fill("2026-01-01T00:00")
+        browser.press("Next")
+        expect(page.get_by_text("events lie after number 0.")).to_be_visible()
+        browser.press("Replay")
+        expect(page.get_by_text("gets what it wants after event 0.")).to_be_visible()
+        deliver()
+        assert [taken.id for taken in receiver.taken].count(f"evt_{event.pk}") == 2
+
+        browser.follow("Rotate secret")
+        browser.press("Rotate secret")
+        expect(page.get_by_text("The old secret signs, too, until")).to_be_visible()
+        receiver.trust(page.locator("#secret").inner_text())
+        receiver.forget(secret)
+        browser.follow("I have copied it")
+        browser.press("Test")
+        expect(page.get_by_text("The receiver answered 204")).to_be_visible()
+    assert not Delivery.objects.exclude(state="succeeded").exists()
 
 
 def test_many_bots_are_stopped_from_the_list(browser):

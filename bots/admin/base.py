@@ -19,7 +19,7 @@ from unfold.paginator import InfinitePaginator
 
 from bots import access
 from bots.access import Act, Actor
-from bots.models import Bot
+from bots.models import Bot, Delivery, Subscription
 from bots.refusals import Refused
 from spaces.models import Channel, Person, Space
 
@@ -28,6 +28,8 @@ VISIBLE: dict[type[Model], Callable[[Actor], QuerySet[Any]]] = {
     Space: access.spaces,
     Channel: access.channels,
     Person: access.people,
+    Subscription: access.subscriptions,
+    Delivery: access.deliveries,
 }
 
 
@@ -215,7 +217,7 @@ class GrowingAdmin(ReadOnlyAdmin):
 
 
 class VisibleFilter(RelatedDropdownFilter):
-    """Choose among bots or spaces: those the actor may see."""
+    """Choose among bots, spaces or subscriptions: those the actor may see."""
 
     def field_choices(
         self, field: Any, request: HttpRequest, model_admin: Any
@@ -231,3 +233,4 @@ class VisibleFilter(RelatedDropdownFilter):
 STATE_FILTER = ("state", ChoicesDropdownFilter)
 KIND_FILTER = ("kind", ChoicesDropdownFilter)
 BOT_FILTER = ("bot", VisibleFilter)
+SUBSCRIPTION_FILTER = ("subscription", VisibleFilter)

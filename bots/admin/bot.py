@@ -26,7 +26,18 @@ from bots.admin.base import Button, OperatorAdmin, Press, VisibleFilter, actor_o
 from bots.admin.operations import OPERATIONS
 from bots.admin.options import PREFIX, OptionsForm, option_fields, shown
 from bots.connections import states
-from bots.models import Bot, Credential, Event, HandlerRun, Job, Lane, Message, Permission, Receive
+from bots.models import (
+    Bot,
+    Credential,
+    Event,
+    HandlerRun,
+    Incident,
+    Job,
+    Lane,
+    Message,
+    Permission,
+    Receive,
+)
 from bots.models.bot import RECEIVE_NEEDS, usual_permissions
 from bots.refusals import NotSupported, Refused
 from bots.targets import as_id
@@ -369,9 +380,10 @@ class BotAdmin(OperatorAdmin):
                 credentials=values,
                 user=actor.user,
             )
-            return
-        lifecycle.create(obj, requested_by=actor.label)
-        lifecycle.set_credentials(obj, values, user=actor.user)
+        else:
+            lifecycle.create(obj, requested_by=actor.label)
+            lifecycle.set_credentials(obj, values, user=actor.user)
+        lifecycle.set_expiries(obj, credentials.expiries(form))
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
@@ -499,6 +511,7 @@ class BotAdmin(OperatorAdmin):
                         ("Messages", Message),
                         ("Jobs", Job),
                         ("Events", Event),
+                        ("Incidents", Incident),
                         ("Handler runs", HandlerRun),
                         ("Lanes", Lane),
                     )

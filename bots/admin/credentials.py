@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from django import forms
@@ -19,7 +20,13 @@ from bots.admin import looks
 from bots.models import Bot, Credential
 from spaces.platforms.contract import Credential as Declared
 
-PREFIX, REMOVE = "credential_", "remove_"
+PREFIX, REMOVE, EXPIRES = "credential_", "remove_", "expires_"
+
+
+class DateWidget(UnfoldAdminTextInputWidget):
+    """The browser's own calendar."""
+
+    input_type = "date"
 
 
 def known(bot: Bot | None) -> dict[str, Credential]:
@@ -33,7 +40,8 @@ def known(bot: Bot | None) -> dict[str, Credential]:
 def credential_fields(
     declared: Sequence[Declared], stored: Mapping[str, Credential], *, adding: bool
 ) -> dict[str, forms.Field]:
-    """A field to set each declared credential, and one to remove each that is stored."""
+    """Fields to set each declared credential, and until when it works; and one to remove each that
+    is stored."""
     fields: dict[str, forms.Field] = {}
     for credential in declared:
         row = stored.get(credential.name)
@@ -45,6 +53,15 @@ def credential_fields(
             help_text=_help(credential, row),
             widget=widget({"autocomplete": "new-password"}),
         )
+        if credential.secret:
+            fields[EXPIRES + credential.name] = forms.DateField(
+                label="It expires on",
+                required=False,
+                initial=row.expires_on if row else None,
+                help_text="If it does: two weeks before, an incident tells so. "
+                "A new value has no date until you enter one.",
+                widget=DateWidget(),
+            )
         if row is not None:
             fields[REMOVE + credential.name] = forms.BooleanField(
                 label=f"Remove {credential.label}", required=False, widget=UnfoldBooleanWidget()
@@ -67,13 +84,23 @@ def chosen(cleaned: Mapping[str, Any]) -> dict[str, str]:
     return removed | entered
 
 
+def expiries(form: forms.BaseForm) -> dict[str, date | None]:
+    """Dates that were changed, for `lifecycle.set_expiries`."""
+    return {
+        name.removeprefix(EXPIRES): form.cleaned_data[name]
+        for name in form.changed_data
+        if name.startswith(EXPIRES)
+    }
+
+
 def status(row: Credential | None) -> str:
     if row is None:
         return "Not set."
     by = f" by {row.changed_by.get_username()}" if row.changed_by else ""
+    ends = f" Expires on {row.expires_on}." if row.expires_on else ""
     if row.reference:
-        return f"Reference {row.reference}, set {looks.moment(row.changed_at)}{by}."
-    return f"Set {looks.moment(row.changed_at)}{by}."
+        return f"Reference {row.reference}, set {looks.moment(row.changed_at)}{by}.{ends}"
+    return f"Set {looks.moment(row.changed_at)}{by}.{ends}"
 
 
 def _help(credential: Declared, row: Credential | None) -> SafeString:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin
-from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils import timezone
 from unfold.decorators import display
 
+from bots import access
 from bots.admin import looks
-from bots.admin.base import BOT_FILTER, KIND_FILTER, GrowingAdmin
-from bots.models import HandlerRun, Job, Lane, LaneKind, Work
+from bots.admin.base import (
+    BOT_FILTER,
+    KIND_FILTER,
+    SUBSCRIPTION_FILTER,
+    GrowingAdmin,
+    actor_of,
+)
+from bots.models import Delivery, HandlerRun, Job, Lane, LaneKind, Work
 from bots.models.lane import UNFINISHED
+
+# What waits in each kind of lane → the annotation that counts it.
+WORK: dict[LaneKind, tuple[str, type[Work]]] = {
+    LaneKind.JOBS: ("jobs_waiting", Job),
+    LaneKind.HANDLERS: ("runs_waiting", HandlerRun),
+    LaneKind.DELIVERIES: ("deliveries_waiting", Delivery),
+}
 
 
 def _unfinished(model: type[Work]) -> Coalesce:
@@ -25,9 +37,9 @@ def _unfinished(model: type[Work]) -> Coalesce:
 
 @admin.register(Lane)
 class LaneAdmin(GrowingAdmin):
-    list_display = ("key", "kind", "bot", "waiting", "due_shown", "held_shown", "priority")
-    list_select_related = ("bot",)
-    list_filter = (KIND_FILTER, BOT_FILTER)
+    list_display = ("key", "kind", "owner", "waiting", "due_shown", "held_shown", "priority")
+    list_select_related = ("bot", "subscription")
+    list_filter = (KIND_FILTER, BOT_FILTER, SUBSCRIPTION_FILTER)
     search_fields = ("key",)
     empty_hint = "A lane is the line in which work for one target waits. They come by themselves."
     fieldsets = (
@@ -37,7 +49,7 @@ class LaneAdmin(GrowingAdmin):
                 "fields": (
                     "key",
                     "kind",
-                    "bot",
+                    "owner",
                     "ordered_shown",
                     "priority",
                     "waiting",
@@ -51,15 +63,22 @@ class LaneAdmin(GrowingAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Lane]:
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(jobs_waiting=_unfinished(Job), runs_waiting=_unfinished(HandlerRun))
-        )
+        lanes = Lane.objects.annotate(**{name: _unfinished(model) for name, model in WORK.values()})
+        actor = actor_of(request)
+        if actor.sees_all:
+            return lanes
+        mine = Q(subscription__in=access.subscriptions(actor))
+        return lanes.filter(mine | Q(bot__in=access.bots(actor)))
 
     @display(description="Waiting")
-    def waiting(self, lane: Any) -> int:
-        return lane.jobs_waiting if lane.kind == LaneKind.JOBS else lane.runs_waiting
+    def waiting(self, lane: Lane) -> int:
+        name, _ = WORK[LaneKind(lane.kind)]
+        waiting: int = getattr(lane, name)
+        return waiting
+
+    @display(description="Of")
+    def owner(self, lane: Lane) -> str:
+        return looks.link(lane.bot or lane.subscription)
 
     @display(description="In order")
     def ordered_shown(self, lane: Lane) -> str:

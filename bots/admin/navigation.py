@@ -10,7 +10,19 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 
-from bots.models import ApiToken, Bot, Event, HandlerRun, Job, Lane, Message, Process
+from bots.models import (
+    ApiToken,
+    Bot,
+    Delivery,
+    Event,
+    HandlerRun,
+    Incident,
+    Job,
+    Lane,
+    Message,
+    Process,
+    Subscription,
+)
 from spaces.models import Channel, Person, Space
 
 # Title of the group → models with their icons.
@@ -21,6 +33,9 @@ GROUPS: dict[str, tuple[tuple[type[Model], str], ...]] = {
         (Message, "chat"),
         (Job, "assignment"),
         (Event, "bolt"),
+        (Incident, "warning"),
+        (Subscription, "webhook"),
+        (Delivery, "outbox"),
     ),
     "Configure": (
         (Space, "hub"),

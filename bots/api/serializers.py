@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from django.db.models import QuerySet
@@ -24,6 +23,7 @@ from bots.models import (
     WorkState,
 )
 from bots.models.bot import RECEIVE_NEEDS
+from bots.moments import rfc3339
 from spaces.api.fields import Choice, Flag, Moment, Options, Text
 from spaces.api.serializers import PersonSerializer, judge
 from spaces.models import Space
@@ -328,11 +328,11 @@ class JobSerializer(serializers.ModelSerializer):
             "channel": None if job.channel_id is None else str(job.channel_id),
             "state": str(job.state),
             "priority": self.get_priority(job),
-            "created_at": _told(job.created_at),
-            "started_at": _told(job.started_at),
-            "finished_at": _told(job.finished_at),
-            "not_before": _told(job.not_before),
-            "expires_at": _told(job.expires_at),
+            "created_at": rfc3339(job.created_at),
+            "started_at": rfc3339(job.started_at),
+            "finished_at": rfc3339(job.finished_at),
+            "not_before": rfc3339(job.not_before),
+            "expires_at": rfc3339(job.expires_at),
             "attempts": job.attempts,
             "result": job.result,
             "error": self.get_error(job),
@@ -347,11 +347,6 @@ class JobSerializer(serializers.ModelSerializer):
         if not job.error_code:
             return None
         return {"code": job.error_code, "detail": job.error_detail, "next_step": job.next_step}
-
-
-def _told(moment: datetime | None) -> str | None:
-    """As `Moment` tells it."""
-    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat()}Z" if moment else None
 
 
 class AttemptSerializer(serializers.ModelSerializer):

@@ -10,7 +10,18 @@ from django.views.decorators.common import no_append_slash
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.views import APIView
 
-from bots.api import bots, channels, health, jobs, messages, requests, spaces
+from bots.api import (
+    bots,
+    channels,
+    deliveries,
+    events,
+    health,
+    jobs,
+    messages,
+    requests,
+    spaces,
+    subscriptions,
+)
 
 
 def path(route: str, view: type[APIView], name: str, **changes: Any) -> URLPattern:
@@ -26,6 +37,8 @@ BOT = "bots/<str:slug>/"
 CHANNEL = BOT + "channels/<str:channel>/"
 MESSAGE = BOT + "messages/<str:message>/"
 JOB = "jobs/<str:job>/"
+SUBSCRIPTION = "subscriptions/<str:subscription>/"
+DELIVERY = "deliveries/<str:delivery>/"
 
 urlpatterns = [
     path("platforms/", spaces.Platforms, "platforms"),
@@ -61,6 +74,17 @@ urlpatterns = [
     path(JOB + "cancel/", jobs.Cancel, "job-cancel"),
     path(JOB + "retry/", jobs.Retry, "job-retry"),
     path(JOB + "resolve/", jobs.Resolve, "job-resolve"),
+    path("subscriptions/", subscriptions.Subscriptions, "subscriptions"),
+    path(SUBSCRIPTION, subscriptions.OneSubscription, "subscription"),
+    path(SUBSCRIPTION + "test/", subscriptions.Test, "subscription-test"),
+    path(SUBSCRIPTION + "rotate-secret/", subscriptions.RotateSecret, "subscription-rotate-secret"),
+    path(SUBSCRIPTION + "replay/", subscriptions.Replay, "subscription-replay"),
+    path("deliveries/", deliveries.Deliveries, "deliveries"),
+    path(DELIVERY, deliveries.OneDelivery, "delivery"),
+    path(DELIVERY + "attempts/", deliveries.Attempts, "delivery-attempts"),
+    path(DELIVERY + "retry/", deliveries.Retry, "delivery-retry"),
+    path("events/", events.Events, "events"),
+    path("events/stream/", events.EventStream, "events-stream"),
     path("health/live/", health.Live, "health-live"),
     path("health/ready/", health.Ready, "health-ready"),
     path("schema/", SpectacularAPIView, "schema", **READ_ONLY),

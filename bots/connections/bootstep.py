@@ -28,6 +28,19 @@ class BulkheadStep(bootsteps.Step):
         bulkhead().resize(parent.concurrency)
 
 
+class PostOfficeStep(bootsteps.StartStopStep):
+    """Runs beside the consumer: events go out while the broker is down."""
+
+    def start(self, parent: Any) -> None:
+        from bots.postoffice import PostOffice  # needs the apps to be loaded
+
+        self._office = PostOffice()
+        self._office.open()
+
+    def stop(self, parent: Any) -> None:
+        self._office.close()
+
+
 class ConnectionsStep(bootsteps.StartStopStep):
     """Runs beside the consumer, not after it: connections live while the broker is down."""
 

@@ -17,6 +17,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from bots import sequence
 from bots.models import Bot, Connection, Event, Receive, State
 from bots.scrub import scrub
 from spaces.platforms.errors import CredentialsRefused, Misconfigured
@@ -85,13 +86,14 @@ def move(
             changes["since"] = timezone.now()
         mine.update(state=to, reason=reason, next_step=next_step, **changes)
         if (row.state, row.reason) != (to, reason):
-            Event.objects.create(
+            changed = Event(
                 bot_id=connection.bot_id,
                 kind=Kind.CONNECTION_CHANGED,
                 dedupe_key=f"connection:{uuid4().hex}",
                 occurred_at=timezone.now(),
                 data={"state": to, "was": row.state, "reason": reason, "next_step": next_step},
             )
+            sequence.store([changed])
     connection.state = to
     return True
 

@@ -16,6 +16,8 @@ class Credential(models.Model):
     # "$BOT_NAME" of the environment, "file:name" below the secrets folder or "netrc:host" of the
     # netrc file there; not a secret itself.
     reference = models.CharField(max_length=255, blank=True)
+    # As its operator entered it: platforms do not say until when a token works.
+    expires_on = models.DateField(null=True)
     changed_at = models.DateTimeField()
     changed_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"

@@ -1,4 +1,6 @@
-"""An event: what a platform told us, in our words, with its own beside them. Never edited."""
+"""An event: what a platform told us, in our words, with its own beside them. Never edited.
+
+`bots.sequence` stores them, and gives each its number."""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from spaces.platforms.messages import Kind
 
 
 class Event(models.Model):
-    bot = models.ForeignKey(Bot, on_delete=models.CASCADE, related_name="events")
+    # None for what concerns the install as a whole.
+    bot = models.ForeignKey(Bot, on_delete=models.CASCADE, null=True, related_name="events")
     kind = models.CharField(max_length=30, choices=[(k.value, k.value) for k in Kind])
     # The platform's id for what happened: however often and by whatever way it is told.
     dedupe_key = models.CharField(max_length=255)

@@ -7,11 +7,13 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from bots.models.bot import Bot
+from bots.models.subscription import Subscription
 
 
 class LaneKind(models.TextChoices):
     JOBS = "jobs"
     HANDLERS = "handlers"
+    DELIVERIES = "deliveries"
 
 
 class Priority(models.IntegerChoices):
@@ -22,10 +24,14 @@ class Priority(models.IntegerChoices):
 
 
 class Lane(models.Model):
-    """One line: all that one bot has to do for one target."""
+    """One line: all that one bot, or one subscription, has to do for one target."""
 
     kind = models.CharField(max_length=10, choices=LaneKind.choices)
-    bot = models.ForeignKey(Bot, on_delete=models.CASCADE, related_name="lanes")
+    # Whose it is: one of the two.
+    bot = models.ForeignKey(Bot, on_delete=models.CASCADE, null=True, related_name="lanes")
+    subscription = models.ForeignKey(
+        Subscription, on_delete=models.CASCADE, null=True, related_name="lanes"
+    )
     key = models.CharField(max_length=300)  # the target, say "channel:<remote id>"
     ordered = models.BooleanField(default=True)  # one that waits holds those behind it
     priority = models.SmallIntegerField(choices=Priority.choices, default=Priority.INTERACTIVE)
@@ -43,6 +49,9 @@ class Lane(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["kind", "bot", "key"], name="lane_once_per_target"),
+            models.UniqueConstraint(
+                fields=["kind", "subscription", "key"], name="lane_once_per_subscription"
+            ),
         ]
         indexes = [
             # The sweep, and whoever looks for urgent lanes first.
@@ -52,7 +61,7 @@ class Lane(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.key} of {self.bot}"
+        return f"{self.key} of {self.bot or self.subscription}"
 
 
 class WorkState(models.TextChoices):
@@ -70,7 +79,9 @@ FINISHED = (WorkState.SUCCEEDED, WorkState.FAILED, WorkState.CANCELLED, WorkStat
 
 
 class Work(models.Model):
-    """What waits in a lane, in the order of its ids."""
+    """What waits in a lane, in the order of its ids unless `place_in_lane` names another field."""
+
+    place_in_lane = "pk"
 
     lane = models.ForeignKey(Lane, on_delete=models.CASCADE, related_name="+")
     state = models.CharField(max_length=10, choices=WorkState.choices, default=WorkState.QUEUED)

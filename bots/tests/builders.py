@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 from celery import Task, current_app
 from django.contrib.auth.models import User
@@ -16,12 +17,32 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from bots import clients, jobs, lanes, lifecycle, syncing
-from bots.models import ApiToken, Bot, HandlerRun, Job, JobKind, Lane, Scope
+from bots import (
+    clients,
+    jobs,
+    lanes,
+    lifecycle,
+    postoffice,
+    sequence,
+    subscriptions,
+    syncing,
+)
+from bots.models import (
+    ApiToken,
+    Bot,
+    Delivery,
+    Event,
+    HandlerRun,
+    Job,
+    JobKind,
+    Lane,
+    Scope,
+    Subscription,
+)
 from spaces import sync
 from spaces.models import Channel, Space
 from spaces.platforms import local
-from spaces.platforms.messages import ChannelKind, NewChannel, PersonRef
+from spaces.platforms.messages import ChannelKind, Kind, NewChannel, PersonRef
 
 SECRET = "a password of the local platform"
 EVERYTHING = tuple(Scope)
@@ -116,6 +137,47 @@ def make_user(username: str, **changes: Any) -> User:
     return User.objects.create_user(username, password="password", is_staff=True, **changes)
 
 
+def make_event(bot: Bot | None, channel: Channel | None = None, **changes: Any) -> Event:
+    """An event as the inbox stores it, not numbered yet."""
+    values = {
+        "bot": bot,
+        "channel": channel,
+        "kind": Kind.MESSAGE_POSTED,
+        "dedupe_key": uuid4().hex,
+        "occurred_at": timezone.now(),
+        "data": {"message": {"text": "hello"}},
+    }
+    event = Event(**values | changes)
+    sequence.store([event])
+    return event
+
+
+def make_subscription(
+    url: str = "https://receiver.example/hook",
+    *,
+    kinds: Iterable[str] = (),
+    bots: Iterable[Bot] | None = None,
+    channels: Iterable[Channel] | None = None,
+    **changes: Any,
+) -> tuple[Subscription, str]:
+    """A subscription that begins now, and its secret; for everything unless some is named."""
+    subscription = Subscription(
+        url=url, kinds=list(kinds), all_bots=bots is None, all_channels=channels is None, **changes
+    )
+    secret = subscriptions.new_secret(subscription)
+    subscriptions.begin(subscription)
+    subscription.save()
+    subscription.bots.set(bots or ())
+    subscription.channels.set(channels or ())
+    return subscription, secret
+
+
+def deliver() -> None:
+    """Number all events, hand them on, and do all that is due."""
+    postoffice.sort()
+    run_lanes()
+
+
 def run_lanes() -> None:
     """Do all that is due, as workers would, until nothing is left."""
     for _ in range(ROUNDS):
@@ -130,9 +192,10 @@ def run_lanes() -> None:
 def let_time_pass() -> None:
     """Make due what waits for a later time, as if that had come."""
     past = timezone.now() - timedelta(seconds=1)
-    for model in (Job, HandlerRun):
+    for model in (Job, HandlerRun, Delivery):
         model.objects.filter(not_before__gt=past).update(not_before=past)
     Bot.objects.filter(limited_until__gt=past).update(limited_until=past)
+    Subscription.objects.filter(rest_until__gt=past).update(rest_until=past)
     Lane.objects.filter(due_at__gt=past).update(due_at=past)
 
 

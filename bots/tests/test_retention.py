@@ -13,11 +13,13 @@ from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bots import handlers, inbox, jobs, lifecycle, retention, tasks
+from bots import handlers, inbox, jobs, lifecycle, postoffice, retention, sequence, tasks
 from bots.models import (
     Attempt,
     Bot,
     Connection,
+    Delivery,
+    DeliveryAttempt,
     Event,
     HandlerRun,
     IdempotencyKey,
@@ -26,6 +28,7 @@ from bots.models import (
     Message,
     Pruning,
     Receive,
+    SequenceEntry,
     State,
     StoredFile,
     WorkState,
@@ -35,8 +38,10 @@ from bots.tests.builders import (
     make_bot,
     make_channel,
     make_client,
+    make_event,
     make_job,
     make_person,
+    make_subscription,
     run_lanes,
 )
 from spaces.models import Channel, Space
@@ -48,6 +53,8 @@ TIMES: dict[type, tuple[str, ...]] = {
     Job: ("created_at", "started_at", "finished_at"),
     HandlerRun: ("created_at", "started_at", "finished_at"),
     Attempt: ("at",),
+    Delivery: ("created_at", "finished_at"),
+    DeliveryAttempt: ("at",),
     Event: ("occurred_at", "stored_at"),
     Message: ("sent_at",),
     Pruning: ("ended_at",),
@@ -342,7 +349,7 @@ def answering(bot: Bot, channel: Channel) -> Bot:
     Bot.objects.filter(pk=bot.pk).update(handlers=["answer_then_fail"])
     be_live(bot)
     yield Bot.objects.select_related("space", "connection").get(pk=bot.pk)
-    del handlers._handlers["answer_then_fail"]
+    handlers.forget("answer_then_fail")
 
 
 def fail_for_good() -> None:
@@ -421,6 +428,78 @@ def test_with_a_bot_goes_what_its_failed_runs_remembered(answering, channel):
 
 
 # Messages, sessions ------------------------------------------------------------------------------
+
+
+# Events out ---------------------------------------------------------------------------------------
+
+
+def test_a_delivery_goes_with_its_attempts_its_lane_and_before_its_event(bot, channel):
+    make_subscription(bots=[bot])
+    keep(bot, events=90, attempts=30)
+    event = make_event(bot, channel)
+    postoffice.sort()
+    delivery = event.deliveries.get()
+    delivery.attempt_log.create(number=1, at=timezone.now(), seconds=1, outcome="succeeded")
+    Delivery.objects.update(state=WorkState.SUCCEEDED)
+    Lane.objects.update(due_at=None)
+
+    days_pass(31)
+    retention.prune()
+
+    assert not Delivery.objects.exists()
+    assert not DeliveryAttempt.objects.exists()
+    assert not Lane.objects.exclude(subscription=None).exists()
+    assert Event.objects.filter(pk=event.pk).exists()
+
+
+def test_an_event_that_a_subscriber_has_yet_to_take_stays(bot, channel):
+    be_live(bot)
+    make_subscription(bots=[bot])
+    keep(bot, events=10)
+    event = make_event(bot, channel, kind=Kind.JOB_FINISHED)
+    postoffice.sort()
+
+    days_pass(11)
+    retention.prune()
+    assert Event.objects.filter(pk=event.pk).exists()
+
+    Delivery.objects.update(state=WorkState.FAILED)
+    Pruning.objects.all().delete()
+    retention.prune()
+    assert not Event.objects.filter(pk=event.pk).exists()
+    assert not Delivery.objects.exists()
+
+
+def test_an_event_goes_with_its_number_and_readers_pass_over_it(bot, channel):
+    be_live(bot)
+    keep(bot, events=10)
+    postoffice.sort()
+    before = sequence.head()
+    make_event(bot, channel, kind=Kind.JOB_FINISHED)
+    postoffice.sort()
+    days_pass(11)
+    kept = make_event(bot, channel)
+    postoffice.sort()
+
+    retention.prune()
+
+    pages = sequence.read(sequence.Wanted(), after=before, limit=10)
+    assert [entry.event_id for page in pages for entry in page.entries] == [kept.pk]
+    assert SequenceEntry.objects.filter(seq__gt=before).count() == 1
+
+
+def test_events_of_no_bot_go_as_in_a_new_space(bot):
+    event = make_event(None, kind=Kind.INCIDENT_OPENED)
+    postoffice.sort()
+
+    days_pass(89)
+    retention.prune()
+    assert Event.objects.filter(pk=event.pk).exists()
+
+    days_pass(2)
+    Pruning.objects.all().delete()
+    retention.prune()
+    assert not Event.objects.filter(pk=event.pk).exists()
 
 
 def test_messages_stay_for_ever_unless_a_space_says_otherwise(bot, channel):

@@ -50,6 +50,8 @@ class Kind(StrEnum):
 
     CONNECTION_CHANGED = "connection.changed"
     JOB_FINISHED = "job.finished"
+    INCIDENT_OPENED = "incident.opened"  # something needs a look; `bots.incidents` says what
+    INCIDENT_CLOSED = "incident.closed"
 
 
 class Presence(StrEnum):

@@ -155,7 +155,7 @@ def _web(listening: socket.socket) -> Web:
     return Web(
         get_wsgi_application(),
         listening,
-        threads=settings.BOTADMIN_WEB_THREADS,
+        threads=settings.BOTADMIN_WEB_THREADS + settings.BOTADMIN_STREAMS,
         max_body_bytes=settings.BOTADMIN_MAX_BODY_BYTES,
         behind_proxy=settings.BOTADMIN_BEHIND_PROXY,
     )
