@@ -1,7 +1,7 @@
 """Webhooks: deliveries per second by one worker, and what bad neighbours cost the others.
 
-Each delivery is an event that was stored, numbered and handed on, then signed, posted and written
-down with its attempt. The yardstick posts as many bodies of the same size with one bare session of
+Each delivery is an event of the sequence that is handed on, signed, posted, and written down with
+its attempt. The yardstick posts as many bodies of the same size with one bare session of
 `requests`.
 
 For the neighbours, fifty subscribers get a few events a second; then the same with one of them dead
@@ -47,9 +47,9 @@ def main() -> list[Figure]:
 
 
 def _deliveries(url: str) -> Figure:
-    _subscribe([f"{url}/0"])
+    (subscription,) = _subscribe([f"{url}/0"])
     with http_sends.worker(THREADS):
-        rates = side_by_side(partial(_deliver, EVENTS), partial(_bare, url, EVENTS))
+        rates = side_by_side(partial(_deliver, subscription, EVENTS), partial(_bare, url, EVENTS))
     Subscription.objects.all().delete()
     return Figure(
         what=f"events delivered to one receiver by a worker with {THREADS} threads",
@@ -79,11 +79,14 @@ def _neighbours(url: str) -> Figure:
     )
 
 
-def _deliver(number: int) -> float:
-    """So many events, delivered to all who want them by a worker that runs, per second."""
-    started = time.perf_counter()
+def _deliver(subscription: Subscription, number: int) -> float:
+    """So many events that wait, delivered by a worker that runs, per second."""
+    subscriptions.pause(subscription)
     for _ in range(number // 100):
         sequence.store([_event() for _ in range(100)])
+    sequence.number()
+    started = time.perf_counter()
+    subscriptions.resume(subscription)
     _wait_until_delivered()
     return number / (time.perf_counter() - started)
 
@@ -113,12 +116,13 @@ def _on_their_way(url: str, receivers: Sequence[str]) -> float:
     return 1000 * median(seconds)
 
 
-def _subscribe(urls: Sequence[str]) -> None:
-    for url in urls:
-        subscription = Subscription(url=url, kinds=[Kind.MESSAGE_POSTED])
+def _subscribe(urls: Sequence[str]) -> list[Subscription]:
+    made = [Subscription(url=url, kinds=[Kind.MESSAGE_POSTED]) for url in urls]
+    for subscription in made:
         subscriptions.new_secret(subscription)
         subscriptions.begin(subscription)
         subscription.save()
+    return made
 
 
 def _event() -> Event:

@@ -12,6 +12,7 @@ themselves and keep idle connections for ever.
 
 from __future__ import annotations
 
+import atexit
 import socket
 import ssl
 import threading
@@ -302,3 +303,4 @@ def _answer(future: Future[Sequence[str]], resolve: Resolve, target: Target) -> 
 _ours = Outbound()
 post = _ours.post
 get = _ours.get
+atexit.register(_ours.close)

@@ -235,6 +235,13 @@ class SubscriptionAdmin(OperatorAdmin):
         }
         return TemplateResponse(request, "admin/bots/subscription/secret.html", context)
 
+    def delete_model(self, request: HttpRequest, obj: Subscription) -> None:
+        subscriptions.remove(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
+        for subscription in queryset:
+            subscriptions.remove(subscription)
+
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         # Not every single delivery by name: there may be millions.
         told = [f"{subscription} with its deliveries" for subscription in objs]
