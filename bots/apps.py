@@ -12,13 +12,16 @@ class BotsConfig(AppConfig):
     def ready(self) -> None:
         from bots import courier, handlers, runner, syncing  # noqa: F401 - they register themselves
 
-        post_migrate.connect(_set_clock, sender=self)
+        post_migrate.connect(_set_clocks, sender=self)
         # Any installed app may register handlers with @on in its handlers.py.
         autodiscover_modules("handlers")
 
 
-def _set_clock(using: str, **_: Any) -> None:
-    """Every database has one, also one that was emptied."""
-    from bots.models import SequenceClock  # needs the apps to be loaded
+def _set_clocks(using: str, **_: Any) -> None:
+    """Every database has them, also one that was emptied."""
+    # They need the apps to be loaded.
+    from bots.models import IncidentClock, SequenceClock, SequenceEntry
 
-    SequenceClock.objects.using(using).get_or_create(pk=1)
+    last = SequenceEntry.objects.using(using).order_by("-seq").values_list("seq", flat=True).first()
+    SequenceClock.objects.using(using).get_or_create(pk=1, defaults={"last_seq": last or 0})
+    IncidentClock.objects.using(using).get_or_create(pk=1)

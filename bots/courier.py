@@ -4,14 +4,15 @@ What a receiver answers decides what happens next:
 
 | answer | the delivery | the subscription |
 | --- | --- | --- |
-| 2xx | succeeded | is well: what waited because nobody was at home is tried now |
+| 2xx | succeeded | is well: after an outage, what waited for its end is tried now |
 | 410 | waits | has ended; `resume` begins anew |
-| 429 | back in line, which costs no try | rests as long as `Retry-After` says |
-| none, 502, 503, 504 | back in line | rests, longer each time |
+| 429 | back in line, which costs no try | rests as long as `Retry-After` says, and not shorter |
+| none, 502, 503, 504 | back in line | rests, longer each time; `Retry-After` counts |
 | any other, redirects too | back in line | goes on |
 
-A delivery has ten tries within three days and is then failed. A subscription of which nothing was
-taken for three days is switched off: its position stays, and `resume` begins there.
+A delivery has ten tries, spread over three days, and is then failed. A subscription of which
+nothing was taken for three days is switched off: its position stays, and `resume` begins there.
+`bots.receivers` keeps how a subscription is doing.
 
 A worker that dies leaves deliveries running that may have arrived. They are posted again with the
 same id, by which receivers tell.
@@ -24,17 +25,15 @@ import logging
 import random
 import time
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 from uuid import uuid4
 
-from django.db import transaction
-from django.db.models import F, Q
-from django.db.models.functions import Coalesce
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
-from bots import backoff, bulk, lanes, outbound, sequence, signing, subscriptions
+from bots import bulk, dispatch, lanes, outbound, receivers, sequence, signing, subscriptions
 from bots.lanes import Claim
 from bots.models import (
     Delivery,
@@ -47,7 +46,8 @@ from bots.models import (
 )
 from bots.moments import rfc3339
 from bots.outbound import Answer, CallFailed
-from bots.scrub import clean
+from bots.scrub import scrub
+from bots.sequence import Wanted
 from spaces.platforms.errors import Misconfigured
 
 log = logging.getLogger(__name__)
@@ -58,10 +58,8 @@ FLUSH_SECONDS = 1.0  # after it, outcomes are written when the call at hand ends
 MINUTE, HOUR = 60, 3600
 DELAYS = (5, 5 * MINUTE, 30 * MINUTE, *(hours * HOUR for hours in (2, 5, 10, 14, 20, 20)))
 JITTER = 0.1  # of a delay, more or less
-FIRST_REST_SECONDS, LONGEST_REST_SECONDS = 5.0, 300.0
-LONGEST_RETRY_AFTER = timedelta(days=1)
-FAILING_FOR_DAYS = timedelta(days=3)
-NOTED = timedelta(seconds=10)  # how exactly we know when something was delivered last
+# Nothing is given up sooner, though ends of outages may have used up its tries.
+GIVEN_UP_AFTER = timedelta(seconds=0.8 * sum(DELAYS))
 
 RATE_LIMITED, GONE = 429, 410
 
@@ -71,25 +69,33 @@ def work(claim: Claim) -> None:
     """Deliver what is due in the claimed lane, for one turn."""
     subscription = claim.lane.subscription
     assert subscription is not None
+    wanted = dispatch.all_wanted([subscription])[subscription.pk]
     while not claim.turn_over and not claim.resting:
         if not subscription.enabled:
             claim.park()
             return
-        if subscription.rest_until and subscription.rest_until > timezone.now():
-            claim.rest_until(subscription.rest_until)
+        if until := subscription.rests_until:
+            claim.rest_until(until)
             return
         deliveries = lanes.begin(claim, Delivery)
         if not deliveries:
             return
-        _Batch(claim, subscription, deliveries).run()
+        _Batch(claim, subscription, wanted, deliveries).run()
 
 
 class _Batch:
     """Deliveries marked as running, made one after the other until something makes them wait."""
 
-    def __init__(self, claim: Claim, subscription: Subscription, deliveries: Sequence[Delivery]):
+    def __init__(
+        self,
+        claim: Claim,
+        subscription: Subscription,
+        wanted: Wanted,
+        deliveries: Sequence[Delivery],
+    ):
         self.claim = claim
         self.subscription = subscription
+        self.wanted = wanted
         self.waiting = list(deliveries)
         self.done: list[Delivery] = []
         self.attempts: list[DeliveryAttempt] = []
@@ -107,7 +113,7 @@ class _Batch:
                 if time.monotonic() >= self.flush_at:
                     self._flush()
         except Misconfigured as error:
-            self._rest(_note_away(self.subscription, error.code, error.detail))
+            self._rest(error.code, error.detail)
         finally:
             self._flush()
             if self.waiting:
@@ -123,29 +129,31 @@ class _Batch:
         if done:
             lanes.write_patiently(self.claim, lambda: _write(self.claim, done, attempts))
             if any(delivery.state == WorkState.SUCCEEDED for delivery in done):
-                _note_well(self.subscription)
+                receivers.well(self.subscription)
         self.flush_at = time.monotonic() + FLUSH_SECONDS
 
     def _try(self, delivery: Delivery, entry: SequenceEntry | None, secrets: Sequence[str]) -> None:
-        if entry is None:  # the event was removed, and this soon will be
-            delivery.state, delivery.finished_at = WorkState.CANCELLED, timezone.now()
+        if entry is None or not self.wanted.has(entry):
+            # The event was removed, and this soon will be; or it is not for them any more.
+            _end(delivery, WorkState.CANCELLED)
             self.done.append(delivery)
             return
         attempt = DeliveryAttempt(delivery=delivery, number=delivery.attempts, at=timezone.now())
         started = time.monotonic()
         try:
             answer = _post(self.subscription, entry, secrets)
+            attempt.status, attempt.answer = answer.status, scrub(answer.text)
+            attempt.outcome = self._answered(delivery, answer)
         except CallFailed as error:
             attempt.outcome, attempt.answer = error.code, error.detail
             self._missed(delivery, error.code, error.detail)
+        except (OperationalError, InterfaceError):
+            raise
         except Exception:
             # A fault of ours: this one must not stop those behind it, and everybody shall see it.
             log.exception("delivery %s broke", delivery.pk)
             attempt.outcome, attempt.answer = "internal_error", "See the log of the worker."
             self._again(delivery, attempt.outcome, attempt.answer)
-        else:
-            attempt.status, attempt.answer = answer.status, clean(answer.text)
-            attempt.outcome = self._answered(delivery, answer)
         attempt.seconds = time.monotonic() - started
         self.done.append(delivery)
         self.attempts.append(attempt)
@@ -153,55 +161,57 @@ class _Batch:
     def _answered(self, delivery: Delivery, answer: Answer) -> str:
         """Returns the outcome."""
         if answer.is_success:
-            delivery.state, delivery.finished_at = WorkState.SUCCEEDED, timezone.now()
-            delivery.error_code = delivery.error_detail = ""
+            _end(delivery, WorkState.SUCCEEDED)
             return "succeeded"
         code, detail = f"status_{answer.status}", f"The receiver answered {answer.status}."
         if 300 <= answer.status < 400:
-            code, detail = subscriptions.REDIRECTED, f"{detail} Redirects are not followed."
+            code, detail = receivers.REDIRECTED, f"{detail} Redirects are not followed."
         if answer.status == GONE:
-            self._wait(delivery, timezone.now(), code, detail)
-            subscriptions.end(self.subscription, Ended.GONE, code=code, detail=detail)
+            self._wait(delivery, None, code, detail)
+            receivers.end(self.subscription, Ended.GONE, code=code, detail=detail)
             self.claim.park()
-        elif answer.status in subscriptions.NOBODY_AT_HOME:
-            asked = _retry_after(answer)
-            if answer.status == RATE_LIMITED:
-                delivery.attempts -= 1
-            self._missed(delivery, code, detail, not_before=asked)
+        elif answer.status == RATE_LIMITED:
+            delivery.attempts -= 1
+            self._wait(delivery, None, code, detail)
+            self._rest(code, detail, asked=_asked(answer))
+        elif answer.status in receivers.NOBODY_AT_HOME:
+            self._missed(delivery, code, detail, asked=_asked(answer))
         else:
-            _note_failing(self.subscription, code, detail)
+            receivers.refused(self.subscription, code, detail)
             self._again(delivery, code, detail)
         return code
 
     def _missed(
-        self, delivery: Delivery, code: str, detail: str, *, not_before: datetime | None = None
+        self, delivery: Delivery, code: str, detail: str, *, asked: datetime | None = None
     ) -> None:
         """Nobody was at home: all the other deliveries need not be tried now."""
-        until = _note_away(self.subscription, code, detail, not_before=not_before)
-        self._rest(until)
-        if delivery.attempts and code != f"status_{RATE_LIMITED}":
-            self._again(delivery, code, detail)
-        else:
-            self._wait(delivery, until, code, detail)
+        self._again(delivery, code, detail)
+        self._rest(code, detail, asked=asked)
+
+    def _rest(self, code: str, detail: str, *, asked: datetime | None = None) -> None:
+        until = receivers.away(self.subscription, code, detail, asked=asked)
+        self.claim.rest_until(until)
 
     def _again(self, delivery: Delivery, code: str, detail: str) -> None:
-        if delivery.attempts > len(DELAYS):
-            delivery.state, delivery.finished_at = WorkState.FAILED, timezone.now()
-            delivery.not_before = None
-            delivery.error_code, delivery.error_detail = code, detail
+        now = timezone.now()
+        tried_for = now - (delivery.started_at or now)
+        if delivery.attempts > len(DELAYS) and tried_for >= GIVEN_UP_AFTER:
+            _end(delivery, WorkState.FAILED, code, detail)
             return
-        seconds = DELAYS[delivery.attempts - 1] * random.uniform(1 - JITTER, 1 + JITTER)
-        self._wait(delivery, timezone.now() + timedelta(seconds=seconds), code, detail)
+        delay = DELAYS[min(delivery.attempts, len(DELAYS)) - 1]
+        seconds = delay * random.uniform(1 - JITTER, 1 + JITTER)
+        self._wait(delivery, now + timedelta(seconds=seconds), code, detail)
 
-    def _wait(self, delivery: Delivery, until: datetime, code: str, detail: str) -> None:
+    def _wait(self, delivery: Delivery, until: datetime | None, code: str, detail: str) -> None:
         delivery.state, delivery.not_before = WorkState.QUEUED, until
         delivery.error_code, delivery.error_detail = code, detail
-        if self.claim.lane.ordered:
+        if until and self.claim.lane.ordered:
             self.claim.rest_until(until)
 
-    def _rest(self, until: datetime) -> None:
-        self.subscription.rest_until = until
-        self.claim.rest_until(until)
+
+def _end(delivery: Delivery, state: WorkState, code: str = "", detail: str = "") -> None:
+    delivery.state, delivery.finished_at, delivery.not_before = state, timezone.now(), None
+    delivery.error_code, delivery.error_detail = code, detail
 
 
 def _post(subscription: Subscription, entry: SequenceEntry, secrets: Sequence[str]) -> Answer:
@@ -231,75 +241,27 @@ def _send(
     return outbound.post(subscription.url, body, headers, seconds=TIMEOUT_SECONDS)
 
 
-def _retry_after(answer: Answer) -> datetime | None:
-    """What the receiver asks for, in seconds or as a date (RFC 9110, 10.2.3)."""
+def _asked(answer: Answer) -> datetime | None:
+    """Until when the receiver wants to be left alone, by `Retry-After`: seconds or a date
+    (RFC 9110, 10.2.3)."""
     text = answer.headers.get("Retry-After", "").strip()
-    now = timezone.now()
     if text.isascii() and text.isdigit():
-        return now + min(timedelta(seconds=int(text[:9])), LONGEST_RETRY_AFTER)
+        return timezone.now() + timedelta(seconds=int(text[:9]))
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        return moment if timezone.is_aware(moment) else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    if timezone.is_naive(moment):
-        moment = moment.replace(tzinfo=timezone.get_default_timezone())
-    return min(moment, now + LONGEST_RETRY_AFTER)
 
 
 def _write(claim: Claim, done: Sequence[Delivery], attempts: Sequence[DeliveryAttempt]) -> None:
     with transaction.atomic():
         claim.confirm()
+        # Without those whose event went in this moment, with its bot.
+        rows = Delivery.objects.filter(pk__in=[delivery.pk for delivery in done])
+        there = set(rows.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))
         bulk.update(
-            done,
+            [delivery for delivery in done if delivery.pk in there],
             ["state", "not_before", "attempts", "finished_at", "error_code", "error_detail"],
         )
-        bulk.insert(attempts)
-
-
-# How a receiver is doing. Outside of the lane's transaction: whoever hands on events locks the
-# subscription first and its lanes then.
-
-
-def _note_well(subscription: Subscription) -> None:
-    now = timezone.now()
-    known_at = subscription.last_success_at
-    if subscription.failing_since is None and known_at and known_at > now - NOTED:
-        return  # by what was read with the lane; if others failed since, the next one notes it
-    mine = Subscription.objects.filter(pk=subscription.pk)
-    was_failing = mine.filter(failing_since__isnull=False).update(
-        failing_since=None,
-        away=0,
-        rest_until=None,
-        error_code="",
-        error_detail="",
-        last_success_at=now,
-    )
-    if was_failing:
-        subscriptions.recovered(subscription)
-    else:
-        mine.update(last_success_at=now)
-    subscription.failing_since, subscription.last_success_at = None, now
-
-
-def _note_failing(subscription: Subscription, code: str, detail: str) -> None:
-    now = timezone.now()
-    mine = Subscription.objects.filter(pk=subscription.pk)
-    mine.update(failing_since=Coalesce("failing_since", now), error_code=code, error_detail=detail)
-    if mine.filter(failing_since__lt=now - FAILING_FOR_DAYS).exists():
-        subscriptions.end(subscription, Ended.FAILING, code=code, detail=detail)
-
-
-def _note_away(
-    subscription: Subscription, code: str, detail: str, *, not_before: datetime | None = None
-) -> datetime:
-    """Returns until when nobody tries again."""
-    _note_failing(subscription, code, detail)
-    now = timezone.now()
-    mine = Subscription.objects.filter(pk=subscription.pk)
-    # Several lanes may find out at the same time: it counts once.
-    mine.filter(Q(rest_until=None) | Q(rest_until__lte=now)).update(away=F("away") + 1)
-    away = max(1, mine.values_list("away", flat=True).first() or 1)
-    seconds = backoff.steady_delay(away, first=FIRST_REST_SECONDS, longest=LONGEST_REST_SECONDS)
-    until = not_before or now + timedelta(seconds=seconds)
-    mine.update(rest_until=until)
-    return until
+        bulk.insert([attempt for attempt in attempts if attempt.delivery_id in there])

@@ -2,7 +2,7 @@
 
 Any installed app registers them in its `handlers.py`:
 
-    from bots.handlers import command, on
+    from bots.handlers import command, harmless, on
 
     @on("message.posted")
     def echo(call):
@@ -10,7 +10,7 @@ Any installed app registers them in its `handlers.py`:
 
     @command("deploy {service} {env?}")
     def deploy(call, service, env):
-        call.reply(f"Deploying {service} …")
+        call.reply(f"Deploying {harmless(service)} …")
 
 A bot runs the handlers that are enabled for it. Each event meets each of them once, in order per
 channel. One that fails is tried again, then left failed with its traceback for operators; it holds
@@ -23,15 +23,17 @@ Where the platform called and waits for an answer, `answer` gives it one. The an
 job that is due when the waiting ends, and the waiting request takes it by ending that job: so one
 of the two says it and never both, whoever dies in between.
 
-The parts: `bots.handling.registry` knows who is for what, `commands` with `patterns` and
-`addressing` what people ask for in words, `turns` queues, `running` runs, under `deadlines`, and
+The parts: `bots.handling.registry` knows who is for what, `commands` with `patterns`, `addressing`
+and `permitted` what people ask for in words, `turns` queues, `running` runs, under `deadlines`, and
 `call` is what a handler gets.
 """
 
 from bots.handling.attachments import File
 from bots.handling.call import Call, Reply
-from bots.handling.commands import command, moderators
+from bots.handling.commands import command
 from bots.handling.deadlines import TimedOut
+from bots.handling.harmless import harmless
+from bots.handling.permitted import moderators
 from bots.handling.registry import Handler, forget, on, registered
 from bots.handling.running import TRIES
 from bots.handling.turns import queue, retry
@@ -47,6 +49,7 @@ __all__ = [
     "TimedOut",
     "command",
     "forget",
+    "harmless",
     "moderators",
     "on",
     "queue",

@@ -441,7 +441,7 @@ class Claim:
         if self._parked:
             return None, self.lane.priority
         waiting = self._waiting().filter(lane=self.lane)
-        in_line = waiting.exclude(SCHEDULED)
+        in_line = _not_put_off(waiting)
         if not self.lane.ordered and in_line.filter(DUE).exists():
             due_at = None
         elif head := in_line.order_by(self._head_order()).only("not_before").first():
@@ -479,7 +479,7 @@ def begin(claim: Claim, model: type[W], *, limit: int = BATCH) -> list[W]:
     with transaction.atomic():
         claim.confirm()
         in_line = model._default_manager.filter(lane=claim.lane, state__in=UNFINISHED)
-        in_line = in_line.exclude(SCHEDULED) if claim.lane.ordered else in_line.filter(DUE)
+        in_line = _not_put_off(in_line) if claim.lane.ordered else in_line.filter(DUE)
         rows = in_line.select_for_update(of=("self",)).annotate(due=DUE)
         first = rows.order_by(model.place_in_lane)[:limit]
         started = list(takewhile(lambda row: row.due, first))
@@ -493,6 +493,10 @@ def begin(claim: Claim, model: type[W], *, limit: int = BATCH) -> list[W]:
         row.state = WorkState.RUNNING
         row.attempts += 1
     return started
+
+
+def _not_put_off(waiting: QuerySet[W]) -> QuerySet[W]:
+    return waiting.exclude(SCHEDULED) if waiting.model.may_be_scheduled else waiting
 
 
 def put_back(claim: Claim, model: type[Work], untouched: Iterable[Work]) -> None:

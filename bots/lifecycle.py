@@ -16,7 +16,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.utils import timezone
 
-from bots import clients, files, idempotency, jobs, lanes, memory, secrets, syncing
+from bots import clients, files, idempotency, incidents, jobs, lanes, memory, secrets, syncing
 from bots.connections import states
 from bots.models import (
     Bot,
@@ -86,9 +86,11 @@ def changed(
 
 
 def delete(bot: Bot) -> None:
-    """Remove a bot with all it saw and said, and the files that it was to send."""
+    """Remove a bot with all it saw and said, and the files that it was to send. Its incidents stay,
+    and close."""
     stored = list(StoredFile.objects.filter(bot=bot))
     with transaction.atomic():
+        incidents.close(bot)
         unsettled = HandlerRun.objects.filter(bot=bot).exclude(state=WorkState.SUCCEEDED)
         idempotency.forget_runs(unsettled.values_list("pk", flat=True))
         bot.delete()

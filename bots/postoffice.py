@@ -24,10 +24,10 @@ def sort() -> None:
 
     Who has far to go takes a step at a time, and those who are at the head never wait for it.
     """
-    while True:
-        sequence.number()
-        if not dispatch.dispatch():
-            return
+    more = True
+    while more:
+        numbered = sequence.number()
+        more = dispatch.dispatch() or numbered > 0
 
 
 class PostOffice:

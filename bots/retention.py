@@ -42,6 +42,7 @@ from bots.models import (
     SequenceEntry,
     State,
     StoredFile,
+    Unnumbered,
 )
 from bots.models.lane import FINISHED, UNFINISHED
 from spaces.models import Space
@@ -256,6 +257,7 @@ def _remove_events(events: Sequence[Event]) -> int:
     _remove_runs([run for run in locked if run.event_id not in wanted])
     _remove_deliveries([row for row in deliveries if row.event_id not in wanted])
     ids = [event.pk for event in events if event.pk not in wanted]
+    Unnumbered.objects.filter(event__in=ids).delete()  # first: whoever numbers it waits, or is done
     SequenceEntry.objects.filter(event__in=ids).delete()
     bulk.delete(Event, ids)
     return len(ids)

@@ -64,18 +64,12 @@ def _await_numbers(ids: Sequence[int]) -> None:
 
 
 def number() -> int:
-    """Number what is committed; returns how many events.
+    """Number what is committed, up to a batch; returns how many events.
 
     Leaves it to somebody else who is at it: they look again after they let go of the clock, and so
     see what was committed before we asked.
     """
-    given = 0
-    while Unnumbered.objects.exists():
-        some = _number_some()
-        if not some:
-            break
-        given += some
-    return given
+    return _number_some() if Unnumbered.objects.exists() else 0
 
 
 def _number_some() -> int:
@@ -83,8 +77,9 @@ def _number_some() -> int:
         clock = SequenceClock.objects.select_for_update(skip_locked=True).first()
         if clock is None:
             return 0  # somebody else has it
-        waiting = Unnumbered.objects.order_by("event_id").values_list("event_id", flat=True)
-        ids = list(waiting[:BATCH])
+        # Passed over is what somebody is just removing: the numbers of all others do not wait.
+        waiting = Unnumbered.objects.select_for_update(skip_locked=True).order_by("event_id")
+        ids = list(waiting.values_list("event_id", flat=True)[:BATCH])
         clock.last_seq += _execute(NUMBER, ids, clock.last_seq)
         _execute(NUMBERED, ids)
         clock.save(update_fields=["last_seq"])

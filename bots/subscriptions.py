@@ -8,21 +8,17 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Q
 from django.utils import timezone
 
-from bots import bulk, dispatch, lanes, sequence, signing, wakeups
-from bots.models import Delivery, DeliveryAttempt, Ended, Subscription, WorkState
+from bots import bulk, dispatch, incidents, receivers, sequence, signing, wakeups
+from bots.models import Delivery, DeliveryAttempt, Ended, Subscription
 from bots.refusals import Conflict, Invalid
 from bots.secrets import decrypt, encrypt
 
 OLD_SECRET_SIGNS = timedelta(hours=24)
 # What was stored within a moment may be numbered in another order than it was stored.
 A_MOMENT = timedelta(seconds=10)
-REMOVED_AT_ONCE = 5_000  # deliveries
-REDIRECTED = "redirected"
-# Answers that say nothing about the delivery: there was nobody who could have taken any.
-NOBODY_AT_HOME = frozenset({429, 502, 503, 504})
+AT_ONCE = 5_000  # deliveries removed per transaction
 
 
 # Secrets ----------------------------------------------------------------------------------------
@@ -65,38 +61,12 @@ def begin(subscription: Subscription) -> None:
     subscription.position = sequence.head()
 
 
-def end(subscription: Subscription, why: Ended, *, code: str, detail: str) -> None:
-    """Switch it off because its receiver does not want it or is not to be had."""
-    Subscription.objects.filter(pk=subscription.pk, enabled=True).update(
-        enabled=False, ended=why, error_code=code, error_detail=detail
-    )
-    subscription.enabled, subscription.ended = False, why
-
-
 def resume(subscription: Subscription) -> None:
     """Switch it on. It goes on where it stopped, and what failed since it did not take anything
     any more is tried again. Raises `Conflict` when it is on."""
-    with transaction.atomic():
-        mine = Subscription.objects.select_for_update(no_key=True).filter(pk=subscription.pk)
-        row = mine.filter(enabled=False).first()
-        if row is None:
-            raise Conflict(f"{subscription} is on.")
-        mine.update(
-            enabled=True,
-            ended=Ended.NO,
-            failing_since=None,
-            away=0,
-            rest_until=None,
-            error_code="",
-            error_detail="",
-        )
+    if not receivers.begin_anew(subscription):
+        raise Conflict(f"{subscription} is on.")
     subscription.refresh_from_db()
-    with transaction.atomic():
-        if row.failing_since is not None:
-            failed = Q(state=WorkState.FAILED, finished_at__gte=row.failing_since)
-            dispatch.again(Delivery.objects.filter(failed, subscription=subscription))
-    _hurry(subscription, Q())
-    transaction.on_commit(wakeups.sort_soon, robust=True)
 
 
 def pause(subscription: Subscription) -> None:
@@ -111,26 +81,15 @@ def remove(subscription: Subscription) -> None:
     """Remove it with all its deliveries, a part at a time: there may be very many."""
     pause(subscription)
     deliveries = Delivery.objects.filter(subscription=subscription).order_by("pk")
-    while ids := list(deliveries.values_list("pk", flat=True)[:REMOVED_AT_ONCE]):
+    last = 0
+    while ids := list(deliveries.filter(pk__gt=last).values_list("pk", flat=True)[:AT_ONCE]):
         with transaction.atomic():
             DeliveryAttempt.objects.filter(delivery__in=ids).delete()
             bulk.delete(Delivery, ids)
-    subscription.delete()
-
-
-def recovered(subscription: Subscription) -> None:
-    """Its receiver is there: try now what waits because it was not."""
-    refused = Q(error_code__startswith="status_") | Q(error_code=REDIRECTED)
-    away = Q(error_code__in=[f"status_{status}" for status in NOBODY_AT_HOME])
-    _hurry(subscription, away | ~refused)
-
-
-def _hurry(subscription: Subscription, these: Q) -> None:
-    waiting = Delivery.objects.filter(
-        these, subscription=subscription, state=WorkState.QUEUED, not_before__isnull=False
-    )
-    waiting.update(not_before=None)
-    lanes.resume(subscription)
+        last = ids[-1]
+    with transaction.atomic():
+        incidents.close(subscription)
+        subscription.delete()
 
 
 # Replay -----------------------------------------------------------------------------------------
@@ -150,10 +109,9 @@ def replay(
     if not 0 <= after <= last:
         raise Invalid(f"A sequence number from 0 to {last}.", field="after")
     with transaction.atomic():
-        mine = Subscription.objects.filter(pk=subscription.pk)
-        row = mine.select_for_update(no_key=True).get()
+        row = _lock(subscription.pk)
         furthest = max(row.position, row.replay_until)
-        mine.update(position=after, replay_until=furthest)
+        Subscription.objects.filter(pk=row.pk).update(position=after, replay_until=furthest)
         transaction.on_commit(wakeups.sort_soon, robust=True)
     subscription.position, subscription.replay_until = after, furthest
     return after
@@ -165,9 +123,11 @@ def retry(delivery: Delivery) -> None:
     While its subscription rests or is switched off, it waits for that all the same.
     """
     with transaction.atomic():
-        mine = Delivery.objects.filter(pk=delivery.pk)
-        if mine.filter(state=WorkState.QUEUED).update(not_before=None):
-            lanes.put_again(delivery.lane_id)
-        elif not dispatch.again(mine):
+        _lock(delivery.subscription_id)
+        if not dispatch.again([delivery]):
             raise Conflict(f"Delivery {delivery.pk} is under way.")
     delivery.refresh_from_db()
+
+
+def _lock(pk: int) -> Subscription:
+    return Subscription.objects.select_for_update(no_key=True).get(pk=pk)

@@ -6,10 +6,11 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from bots.handlers import Call, Card, command
+from bots.handlers import Call, Card, command, harmless
 from example_handlers import rota
 
 LONGEST = timedelta(days=366)
+LONGEST_TEXT = 1_000  # characters
 
 
 @command("remind me in {amount:int} {unit:minute|minutes|hour|hours|day|days} to {what...}")
@@ -27,7 +28,7 @@ def remind(call: Call, amount: int, unit: str, what: str) -> None:
         return
     span = timedelta(**{units: amount})
     at = timezone.localtime(timezone.now() + span)
-    call.reply(f"@{call.person['username']} {what}", at=span)
+    call.reply(f"@{call.person['username']} {harmless(what, LONGEST_TEXT)}", at=span)
     call.reply(f"I will remind you on {at:%A, %d %B, at %H:%M %Z}.")
 
 
@@ -41,7 +42,8 @@ def on_call(call: Call, team: str | None) -> None:
         return
     wanted = {name: turns for name, turns in known.items() if team in (None, name)}
     if not wanted:
-        call.reply(f"There is no team {team}; there are: {', '.join(known) or 'none'}.")
+        no_team = f"There is no team {harmless(team)}" if team else "There is no team"
+        call.reply(f"{no_team}; there are: {', '.join(known) or 'none'}.")
         return
     today = timezone.localdate()
     call.reply(

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from django.contrib import messages
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import PermissionDenied
+from django.db import DataError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import get_object_or_404, redirect
@@ -16,6 +18,7 @@ from django.urls import URLPattern, path, reverse
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.paginator import InfinitePaginator
+from unfold.views import ChangeList
 
 from bots import access
 from bots.access import Act, Actor
@@ -81,7 +84,33 @@ class Button:
         object.__setattr__(self, "attrs", attrs)
 
 
-class OperatorAdmin(ModelAdmin):
+class Rows(ChangeList):
+    """The rows of a list. Filters that no database can look for, typed by hand, are answered as
+    Django answers those that make no sense."""
+
+    def get_filters_params(self, params: Any = None) -> dict[str, Any]:
+        chosen: dict[str, Any] = super().get_filters_params(params)
+        # PostgreSQL has no text with it; it would say so in the middle of a transaction.
+        if any("\0" in value for values in chosen.values() for value in values):
+            raise IncorrectLookupParameters
+        return chosen
+
+    def get_results(self, request: HttpRequest) -> None:
+        try:
+            super().get_results(request)
+            len(self.result_list)  # read here, where nonsense can still be answered
+        except (OverflowError, ValueError, DataError) as nonsense:
+            raise IncorrectLookupParameters from nonsense
+
+
+class ListAdmin(ModelAdmin):
+    """What all lists have in common, also those of accounts and tokens."""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return Rows
+
+
+class OperatorAdmin(ListAdmin):
     """Rows that belong to bots. What somebody may not see does not exist for them."""
 
     presses: ClassVar[dict[str, Press]] = {}

@@ -37,6 +37,7 @@ from bots.models import (
     Message,
     Permission,
     Receive,
+    Subscription,
 )
 from bots.models.bot import RECEIVE_NEEDS, usual_permissions
 from bots.refusals import NotSupported, Refused
@@ -516,6 +517,7 @@ class BotAdmin(OperatorAdmin):
                         ("Lanes", Lane),
                     )
                 },
+                "Subscriptions": f"{_list(Subscription)}?bot={row.pk}",
             },
         }
 

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import TextFilter
@@ -42,9 +41,11 @@ def outcome(status: int | None, told: str | None) -> SafeString | str:
 def next_try(delivery: Delivery) -> str:
     if delivery.state != WorkState.QUEUED:
         return looks.NOTHING
-    if delivery.not_before is None:
-        return "in its turn"
-    return "now" if delivery.not_before <= timezone.now() else looks.moment(delivery.not_before)
+    if not delivery.subscription.enabled:
+        return "when resumed"
+    if (at := delivery.next_try_at) is not None:
+        return looks.moment(at)
+    return "in its turn" if delivery.not_before is None else "now"
 
 
 class Code(TextFilter):
@@ -54,8 +55,6 @@ class Code(TextFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if not (code := (self.value() or "").strip()):
             return queryset
-        if "\0" in code:
-            return queryset.none()
         # Those that succeeded, which are nearly all, have none and need not be looked at.
         return queryset.filter(error_code=code, state__in=(*UNFINISHED, WorkState.FAILED))
 
@@ -122,7 +121,7 @@ class DeliveryAdmin(GrowingAdmin):
         return {
             "state": looks.state(row.state),
             "next_step": NEXT_STEPS.get(row.error_code, ""),
-            "attempts": [_told(attempt) for attempt in row.attempt_log.all()],
+            "attempts": [_told(n, attempt) for n, attempt in enumerate(row.attempt_log.all(), 1)],
         }
 
     @action(description="Retry", permissions=["operate"])
@@ -193,10 +192,10 @@ def _scrolled(text: str) -> SafeString:
     return format_html('<div style="{}">{}</div>', SCROLLED, looks.block(text))
 
 
-def _told(attempt: DeliveryAttempt) -> dict[str, Any]:
-    """A try, as its template shows it."""
+def _told(number: int, attempt: DeliveryAttempt) -> dict[str, Any]:
+    """A try, as its template shows it. A replay begins its own numbers anew."""
     return {
-        "number": attempt.number,
+        "number": number,
         "outcome": outcome(attempt.status, attempt.outcome),
         "at": looks.moment(attempt.at),
         "seconds": f"{attempt.seconds:.3f}\xa0s",

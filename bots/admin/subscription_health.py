@@ -9,8 +9,8 @@ from django.utils.safestring import SafeString
 
 from bots import guard, outbound, subscriptions
 from bots.admin import looks
-from bots.courier import FAILING_FOR_DAYS
 from bots.models import Subscription, SubscriptionState
+from bots.receivers import FAILING_FOR, REDIRECTED
 
 COLOURS = {
     SubscriptionState.ACTIVE: "success",
@@ -31,7 +31,7 @@ NEXT_STEPS = {
             outbound.AnswerInvalid,
         )
     },
-    subscriptions.REDIRECTED: "Enter the URL to which it redirects, if that is the right one.",
+    REDIRECTED: "Enter the URL to which it redirects, if that is the right one.",
     "status_401": "Check that the receiver knows the secret; Rotate secret gives a new one.",
 }
 
@@ -53,7 +53,7 @@ def told(subscription: Subscription) -> tuple[str, str]:
     match subscription.state:
         case SubscriptionState.FAILING:
             step = NEXT_STEPS.get(subscription.error_code, "It is tried again by itself.")
-            days = f"After {FAILING_FOR_DAYS.days} days without success it is switched off."
+            days = f"After {FAILING_FOR.days} days without success it is switched off."
             return f"Failing since {since}. {why}", f"{step} {days}"
         case SubscriptionState.OFF:
             return "Somebody switched it off. What it wants waits.", "Press Resume to go on."
@@ -82,8 +82,8 @@ def facts(subscription: Any) -> dict[str, Any]:
     }
     if subscription.error_code:
         shown["Error"] = format_html("<code>{}</code>", subscription.error_code)
-    if subscription.enabled and subscription.rest_until:
-        shown["Next try"] = looks.moment(subscription.rest_until)
+    if subscription.enabled and subscription.rests_until:
+        shown["Next try"] = looks.moment(subscription.rests_until)
     if subscription.position < subscription.replay_until:
         shown["Replay"] = f"until event {subscription.replay_until:,}"
     if subscriptions.old_secret_signs(subscription):

@@ -10,14 +10,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from bots import access
 from bots.access import Actor
 from bots.admin import looks
-from bots.admin.base import actor_of, plain
+from bots.admin.base import ListAdmin, actor_of, plain
 from bots.models import ApiToken, Scope
 from spaces.api.fields import LAST_YEAR
 
@@ -58,7 +57,7 @@ def form_for(actor: Actor) -> type[TokenForm]:
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(ModelAdmin):
+class ApiTokenAdmin(ListAdmin):
     list_display = ("name", "hint_shown", "scopes_shown", "bots_shown", "expires_shown", "used")
     search_fields = ("name", "hint")
     empty_hint = "A program needs a token to use the REST API. Add one; it is shown once."

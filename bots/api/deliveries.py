@@ -33,7 +33,8 @@ STATES = [
 
 
 class DeliverySerializer(serializers.ModelSerializer):
-    """One event on its way to one subscriber. `next_try_at` is empty when it is due or over."""
+    """One event on its way to one subscriber. `next_try_at` is null when it is due or over, and
+    while its subscription is off."""
 
     id = serializers.CharField(source="pk")
     subscription = serializers.CharField(source="subscription_id")
@@ -41,7 +42,7 @@ class DeliverySerializer(serializers.ModelSerializer):
     kind = serializers.CharField(source="event.kind")
     state = serializers.ChoiceField(choices=STATES)
     created_at = Moment()
-    next_try_at = Moment(source="not_before", allow_null=True)
+    next_try_at = Moment(allow_null=True)
     finished_at = Moment(allow_null=True)
     error = serializers.SerializerMethodField()
 
@@ -106,7 +107,7 @@ class Deliveries(View):
         return self.get_paginated_response(DeliverySerializer(page, many=True).data)
 
     def _found(self, wanted: dict[str, Any]) -> QuerySet[Delivery]:
-        found = access.deliveries(self.actor).select_related("event")
+        found = access.deliveries(self.actor).select_related("event", "subscription")
         for name in ("subscription", "event"):
             if name in wanted:
                 if (own_id := targets.as_id(wanted[name])) is None:
@@ -123,7 +124,7 @@ class DeliveryView(View):
     def delivery(self) -> Delivery:
         """Raises `Missing` also when it is somebody else's."""
         own_id = targets.as_id(self.kwargs["delivery"])
-        visible = access.deliveries(self.actor).select_related("event")
+        visible = access.deliveries(self.actor).select_related("event", "subscription")
         found = visible.filter(pk=own_id).first() if own_id else None
         if found is None:
             raise Missing(f"There is no delivery {self.kwargs['delivery']!r}, or not for you.")

@@ -37,6 +37,9 @@ class SubscriptionSerializer(serializers.ModelSerializer):
     events are on their way or delivered."""
 
     id = serializers.CharField(source="pk")
+    url = serializers.SerializerMethodField(
+        help_text="Only its host for those who may not change it: a path may be a secret."
+    )
     kinds = serializers.ListField(child=serializers.ChoiceField(choices=KINDS))
     bots = serializers.SerializerMethodField(help_text="Slugs; empty when `all_bots`.")
     channels = serializers.SerializerMethodField(help_text="Our ids; empty when `all_channels`.")
@@ -68,6 +71,12 @@ class SubscriptionSerializer(serializers.ModelSerializer):
             "created_by",
         ]
         read_only_fields = fields
+
+    def get_url(self, subscription: Subscription) -> str:
+        actor: Actor = self.context["actor"]
+        if access.may(actor, Act.CHANGE_BOT):
+            return subscription.url
+        return f"{guard.parse(subscription.url)}/…"
 
     def get_bots(self, subscription: Subscription) -> list[str]:
         return sorted(bot.slug for bot in subscription.bots.all())
@@ -157,6 +166,11 @@ class SubscriptionView(View):
             raise Missing(f"There is no subscription {wanted!r}, or not for you.")
         return found
 
+    def told(self, subscription: Subscription, **more: str) -> dict[str, Any]:
+        """The subscription as it is now, read anew."""
+        fresh = _for_reading(Subscription.objects.filter(pk=subscription.pk)).get()
+        return {**SubscriptionSerializer(fresh, context={"actor": self.actor}).data, **more}
+
 
 class Subscriptions(SubscriptionView):
     """Who gets the events of your bots."""
@@ -170,7 +184,9 @@ class Subscriptions(SubscriptionView):
     )
     def get(self, request: Request) -> Response:
         page = self.paginate_queryset(_for_reading(access.subscriptions(self.actor)))
-        return self.get_paginated_response(SubscriptionSerializer(page, many=True).data)
+        context = {"actor": self.actor}
+        shown = SubscriptionSerializer(page, many=True, context=context)
+        return self.get_paginated_response(shown.data)
 
     @extend_schema(
         operation_id="subscriptions_create",
@@ -192,7 +208,7 @@ class Subscriptions(SubscriptionView):
         with transaction.atomic():
             subscriptions.begin(subscription)
             _change(subscription, given, self.actor)
-        return Response(_with_secret(subscription, secret), status=201)
+        return Response(self.told(subscription, secret=secret), status=201)
 
 
 class OneSubscription(SubscriptionView):
@@ -202,7 +218,7 @@ class OneSubscription(SubscriptionView):
 
     @extend_schema(operation_id="subscriptions_retrieve", summary="One subscription")
     def get(self, request: Request, subscription: str) -> Response:
-        return Response(_told(self.subscription))
+        return Response(self.told(self.subscription))
 
     @extend_schema(
         operation_id="subscriptions_update",
@@ -217,7 +233,7 @@ class OneSubscription(SubscriptionView):
             _change(changed, given, self.actor)
         if "enabled" in given and given["enabled"] != changed.enabled:
             (subscriptions.resume if given["enabled"] else subscriptions.pause)(changed)
-        return Response(_told(changed))
+        return Response(self.told(changed))
 
     @extend_schema(operation_id="subscriptions_delete", summary="Remove a subscription")
     def delete(self, request: Request, subscription: str) -> Response:
@@ -259,7 +275,7 @@ class RotateSecret(SubscriptionView):
     )
     def post(self, request: Request, subscription: str) -> Response:
         rotated = self.subscription
-        return Response(_with_secret(rotated, subscriptions.rotate_secret(rotated)))
+        return Response(self.told(rotated, secret=subscriptions.rotate_secret(rotated)))
 
 
 class Replay(SubscriptionView):
@@ -282,17 +298,9 @@ def _for_reading(found: QuerySet[Subscription]) -> QuerySet[Subscription]:
     return found.prefetch_related("bots", "channels")
 
 
-def _told(subscription: Subscription) -> dict[str, Any]:
-    fresh = _for_reading(Subscription.objects.filter(pk=subscription.pk)).get()
-    return SubscriptionSerializer(fresh).data
-
-
-def _with_secret(subscription: Subscription, secret: str) -> dict[str, Any]:
-    return {**_told(subscription), "secret": secret}
-
-
 def _change(subscription: Subscription, given: dict[str, Any], actor: Actor) -> None:
-    """Save what a client may say. Raises `Invalid`."""
+    """Save what a client may say, and nothing else: workers write to the same row. Raises
+    `Invalid`."""
     if "url" in given:
         try:
             guard.check_url(given["url"])
@@ -307,7 +315,8 @@ def _change(subscription: Subscription, given: dict[str, Any], actor: Actor) -> 
             raise Invalid("Name the bots, since you do not see all of them.", field="bots")
     if "channels" in given:
         subscription.all_channels = not given["channels"]
-    subscription.save()
+    fields = ("name", "url", "kinds", "all_bots", "all_channels")
+    subscription.save(update_fields=fields if subscription.pk else None)
     if "bots" in given:
         subscription.bots.set(_bots(given["bots"], actor))
     if "channels" in given:

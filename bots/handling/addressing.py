@@ -44,7 +44,7 @@ def addressed(
         # "! look" is said, not asked.
         return Addressed(rest, prefix) if rest[:1].strip() else None
     if mention := re.match(rf"@{re.escape(_name(bot))}[:,]?\s+", text, re.IGNORECASE):
-        return Addressed(text[mention.end() :], prefix or mention[0])
+        return Addressed(text[mention.end() :], prefix or f"@{_name(bot)} ")
     if channel is not None and channel.kind == ChannelKind.DIRECT:
         return Addressed(text, "")
     return None
@@ -53,7 +53,7 @@ def addressed(
 def _invoked(bot: Bot, command: str, text: str) -> Addressed:
     """`/deploy api` is the command deploy; so is `/ada deploy api` of a bot called ada."""
     if command.casefold() == _name(bot).casefold():
-        return Addressed(text, f"/{command} ")
+        return Addressed(text, f"/{_name(bot)} ")
     return Addressed(f"{command} {text}", "/")
 
 

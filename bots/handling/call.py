@@ -52,6 +52,11 @@ class Call:
         return str(self.event.pk)
 
     @property
+    def has_failed(self) -> bool:
+        """Whether this was tried before, and failed."""
+        return bool(self._run.error_code)
+
+    @property
     def text(self) -> str:
         """The text of the message or what follows the command, empty for events without one."""
         return str(self._message.get("text") or self.event.data.get("text", ""))

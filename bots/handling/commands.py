@@ -5,49 +5,49 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
+from django.utils import timezone
+from django.utils.timesince import timesince
+
 from bots import clients
-from bots.handling import patterns, registry
+from bots.handling import patterns, permitted, registry
 from bots.handling.addressing import Addressed, addressed
 from bots.handling.call import Call
+from bots.handling.harmless import harmless
 from bots.handling.patterns import Pattern, Unreadable
+from bots.handling.permitted import Who
 from bots.handling.registry import SECONDS, Function, Handler
-from bots.models import Bot, Event
+from bots.keys import remote_id
+from bots.models import Bot, Event, Message
 from bots.refusals import NotPermitted, NotSupported
-from spaces.models import Channel
-from spaces.platforms.contract import Ability
-from spaces.platforms.messages import ChannelKind, Kind, PersonRef, Role
+from spaces.models import Channel, Participant
+from spaces.platforms.messages import Kind
 
-DIRECT, CHANNEL = "direct", "channel"  # kinds of places, besides names of channels
-
-Who = str | Callable[[Call], bool]
-
-
-def moderators(call: Call) -> bool:
-    """Those who moderate the channel; for `who=`. The platform is asked at that moment, as most do
-    not tell when it changes; on one that cannot say, nobody does. Raises what it raises."""
-    with clients.borrow(call.bot) as platform:
-        if call.channel is None or Ability.LIST_PARTICIPANTS not in platform.abilities:
-            return False
-        return any(
-            one.role == Role.MODERATOR and one.person.id == call.person.get("id")
-            for one in platform.list_participants(call.channel.remote_id)
-        )
+LATE = timedelta(minutes=15)
+SKEW = timedelta(minutes=1)  # that clocks may differ by, the platform's and ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command(Handler):
-    """A handler that is asked by a word. `who` and `where` may ask, empty: everybody, anywhere."""
+    """A handler that is asked by a word. `who` and `where` may ask, empty: everybody, anywhere.
+    What reaches it more than `late` after it was said is not done; None: whenever that is."""
 
     pattern: Pattern
     who: tuple[Who, ...] = ()
     where: tuple[str, ...] = ()
+    late: timedelta | None = LATE
 
     def run(self, call: Call) -> None:
         asked = said(call)
         if asked is None:
             return  # the bot's prefix was changed meanwhile
+        if _is_deleted(call) or _is_older_than_stay(call):
+            return
+        if self.is_late(call):
+            _explain(call, f"{_away(call)} Say it again if you still want it.")
+            return
         if reason := self.refusal(call):
             _tell_privately(call, reason)
             return
@@ -56,14 +56,22 @@ class Command(Handler):
         except Unreadable as error:
             _explain(call, f"{error}\n\n{_usages(call, asked)}")
             return
-        self.function(call, **(patterns.defaults(self.function, self.pattern) | arguments))
+        done = self.function(call, **(patterns.defaults(self.function, self.pattern) | arguments))
+        registry.refuse_awaitable(self.function, done)
+
+    def is_late(self, call: Call) -> bool:
+        """Whether it was said too long ago. What failed and is tried again was begun in time, or
+        somebody who looked at it wants it."""
+        if self.late is None or call.has_failed:
+            return False
+        return timezone.now() - call.event.occurred_at > self.late
 
     def refusal(self, call: Call) -> str:
         """Why this person may not ask for it here, empty if they may."""
-        if self.where and not _is_place(call.channel, self.where):
-            places = " or ".join(map(_place, self.where))
+        if self.where and not permitted.is_place(call.channel, self.where):
+            places = " or ".join(map(permitted.shown, self.where))
             return f"Sorry, `{self.pattern.parts[0]}` can be asked for {places} only."
-        if self.who and not any(_is_person(who, call) for who in self.who):
+        if self.who and not any(permitted.is_person(who, call) for who in self.who):
             return f"Sorry, `{self.pattern.parts[0]}` is not for you to ask for."
         return ""
 
@@ -81,18 +89,21 @@ def command(
     name: str = "",
     bot: str | Iterable[str] = (),
     channel: str | Iterable[str] = (),
-    who: Who | Iterable[Who] = (),
-    where: str | Iterable[str] = (),
+    who: Who | Iterable[Who] | None = None,
+    where: str | Iterable[str] | None = None,
+    late: timedelta | None = LATE,
     timeout: float = SECONDS,
 ) -> Callable[[Function], Function]:
     """Register a function for a command such as `deploy {service} {env?}`, see `bots.handling.
     patterns`. It is called with the call and, by their names, with what was typed for the fields.
 
-    `name`, `bot`, `channel` and `timeout` are as in `on`. Who is not one of `who` (usernames,
-    e-mails, ids, or functions that are asked with the call), or asks elsewhere than `where` (names
-    of channels, "direct", or "channel" for all that are not), is told so.
+    `name`, `bot`, `channel` and `timeout` are as in `on`. Who is not one of `who` (`@username`, an
+    e-mail address, an id, or a function that is asked with the call), or asks elsewhere than in
+    `where` (`#name` or the id of a channel, "direct", or "channel" for all that are not), is told
+    so; None: everybody, anywhere. So is who said it longer than `late` ago; None: nobody is.
 
-    Raises `ValueError` for a pattern that makes no sense, or a function that does not fit it.
+    Raises `ValueError` for a pattern that makes no sense, a function that does not fit it or is
+    async, and a `who` or `where` that is empty.
     """
     parsed = Pattern.parse(pattern)
 
@@ -107,8 +118,9 @@ def command(
                 channels=registry.channel_names(channel),
                 timeout=timeout,
                 pattern=parsed,
-                who=(who,) if isinstance(who, str) or callable(who) else tuple(who),
-                where=(where,) if isinstance(where, str) else tuple(where),
+                who=permitted.people(who),
+                where=permitted.places(where),
+                late=late,
             )
         )
         return function
@@ -156,31 +168,26 @@ def _commands_of(call: Call) -> list[Command]:
     )
 
 
-def _is_person(who: Who, call: Call) -> bool:
-    if not isinstance(who, str):
-        return who(call)
-    wanted, person = PersonRef.parse(who), call.person
-    pairs = (
-        (wanted.id, person.get("id")),
-        (wanted.username.casefold(), str(person.get("username", "")).casefold()),
-        (wanted.email.casefold(), str(person.get("email", "")).casefold()),
-    )
-    return any(named and named == known for named, known in pairs)
+# Whether it still counts -------------------------------------------------------------------------
 
 
-def _is_place(channel: Channel | None, where: Iterable[str]) -> bool:
-    if channel is None:
-        return False
-    kind = DIRECT if channel.kind == ChannelKind.DIRECT else CHANNEL
-    return kind in where or registry.is_called(
-        channel, registry.channel_names(set(where) - {DIRECT, CHANNEL})
-    )
+def _is_deleted(call: Call) -> bool:
+    """Whether who said it took it back since."""
+    told = (call.event.data.get("message") or {}).get("remote_id", "")
+    gone = Message.objects.filter(bot=call.bot, remote_id=remote_id(told), deleted_at__isnull=False)
+    return bool(told) and gone.exists()
 
 
-def _place(where: str) -> str:
-    if where == DIRECT:
-        return "in a direct conversation"
-    return "in a channel" if where == CHANNEL else f"in #{where.lstrip('#~')}"
+def _is_older_than_stay(call: Call) -> bool:
+    """Whether the bot came to the channel after it was said, where we were told when: what is
+    fetched of a channel that it is new in may go back further."""
+    stays = Participant.objects.filter(channel=call.channel, person=call.bot.person_id)
+    return stays.filter(joined_at__gt=call.event.occurred_at + SKEW).exists()
+
+
+def _away(call: Call) -> str:
+    ago = timesince(call.event.occurred_at, depth=1).replace("\xa0", " ")
+    return f"I was away when you wrote that, {ago} ago."
 
 
 # Help -------------------------------------------------------------------------------------------
@@ -198,7 +205,9 @@ def _help(call: Call, command: str | None) -> None:
     word = next((w.text.casefold() for w in patterns.words(command)), "")
     meant = [c for c in allowed if c.pattern.word == word.removeprefix(lead or "/")]
     if not meant:
-        _explain(call, f"There is no `{word}` for you here; `{lead}help` tells what there is.")
+        _explain(
+            call, f"There is no `{harmless(word)}` for you here; `{lead}help` tells what there is."
+        )
         return
     told = [f"{_usage(c, lead)}\n\n{inspect.getdoc(c.function) or ''}".rstrip() for c in meant]
     _explain(call, "\n\n".join(told))

@@ -21,13 +21,16 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
+from bots.handling.harmless import harmless
+
 LONGEST_INT = 18  # digits; no database takes more
 
 _FIELD = re.compile(
     r"\{(?P<name>[^\W\d]\w*)(?::(?P<type>[^{}?.\s]+))?(?P<rest>\.\.\.)?(?P<optional>\?)?\}"
 )
-# Phones write curly quotation marks. One that is never closed is a character like any other.
-_WORD = re.compile(r'"(?P<straight>[^"]*)"(?!\S)|“(?P<curly>[^”]*)”(?!\S)|(?P<bare>\S+)')
+_BARE = re.compile(r"\S+")
+# What opens and closes several words that are one; phones write curly marks.
+QUOTES = {'"': '"', "“": "”"}
 
 
 class Unreadable(Exception):
@@ -61,11 +64,13 @@ class Field:
             for choice in self.choices:
                 if choice.casefold() == text.casefold():
                     return choice
-            raise Unreadable(f"{self.name} is one of {', '.join(self.choices)}, not “{text}”.")
+            raise Unreadable(
+                f"{self.name} is one of {', '.join(self.choices)}, not “{harmless(text)}”."
+            )
         if self.type == "int":
             if re.fullmatch(r"[+-]?[0-9]+", text) and len(text) <= LONGEST_INT:
                 return int(text)
-            raise Unreadable(f"{self.name} is a whole number, not “{text}”.")
+            raise Unreadable(f"{self.name} is a whole number, not “{harmless(text)}”.")
         if self.type == "float":
             return self._float(text)
         return text
@@ -76,7 +81,7 @@ class Field:
         except ValueError:
             number = float("nan")
         if not isfinite(number):
-            raise Unreadable(f"{self.name} is a number, not “{text}”.")
+            raise Unreadable(f"{self.name} is a number, not “{harmless(text)}”.")
         return number
 
     def __str__(self) -> str:
@@ -130,16 +135,16 @@ class Pattern:
                 if word is None or word.text.casefold() != part.casefold():
                     raise Unreadable(f"“{part}” is missing.")
             elif part.rest:
-                if rest := _rest(text, given):
-                    arguments[part.name] = rest
-                elif not part.optional:
+                if (word := next(given, None)) is not None:
+                    return arguments | {part.name: text[word.start :].strip()}
+                if not part.optional:
                     raise Unreadable(f"{part.name} is missing.")
             elif (word := next(given, None)) is not None:
                 arguments[part.name] = part.read(word.text)
             elif not part.optional:
                 raise Unreadable(f"{part.name} is missing.")
         if (word := next(given, None)) is not None:
-            raise Unreadable(f"“{word.text}” is too much.")
+            raise Unreadable(f"“{harmless(word.text)}” is too much.")
         return arguments
 
     def __str__(self) -> str:
@@ -147,9 +152,24 @@ class Pattern:
 
 
 def words(text: str) -> Iterator[Word]:
-    """The words of a text; several in quotation marks are one."""
-    for match in _WORD.finditer(text):
-        yield Word(next(filter(_is_given, match.groups()), ""), match.start())
+    """The words of a text; several in quotation marks are one. A mark that is not closed before a
+    space, or the end, is a character like any other.
+
+    Each character is looked at a few times at most, whatever people type: this runs while events
+    are stored.
+    """
+    closing = dict.fromkeys(QUOTES, 0)  # where the next mark was found that closes
+    position = 0
+    while bare := _BARE.search(text, position):
+        word, position = Word(bare[0], bare.start()), bare.end()
+        if (mark := text[word.start]) in QUOTES:
+            inside = word.start + 1
+            if 0 <= closing[mark] < inside:
+                closing[mark] = text.find(QUOTES[mark], inside)
+            end = closing[mark]
+            if end >= 0 and not text[end + 1 : end + 2].strip():
+                word, position = Word(text[inside:end], word.start), end + 1
+        yield word
 
 
 def check_signature(function: Callable[..., object], pattern: Pattern) -> None:
@@ -199,16 +219,3 @@ def _part(pattern: str, word: str) -> str | Field:
 
 def _is_rest(part: str | Field) -> bool:
     return isinstance(part, Field) and part.rest
-
-
-def _is_given(group: str | None) -> bool:
-    return group is not None
-
-
-def _rest(text: str, given: Iterator[Word]) -> str:
-    word = next(given, None)
-    if word is None:
-        return ""
-    for _ in given:
-        pass  # all of it is taken
-    return text[word.start :].strip()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass, field, fields
+from types import FunctionType, MappingProxyType
 
 from bots.handling.call import Call
 from bots.models import Bot
@@ -15,6 +16,12 @@ SECONDS = 60.0  # that a handler may take, unless it says otherwise
 MOST_SECONDS = 900.0  # a lane whose worker was killed waits for as long
 
 Function = Callable[..., object]
+
+_UNFINISHED = (
+    inspect.iscoroutinefunction,
+    inspect.isgeneratorfunction,
+    inspect.isasyncgenfunction,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +46,7 @@ class Handler:
         return not self.channels or is_called(channel, self.channels)
 
     def run(self, call: Call) -> None:
-        self.function(call)
+        refuse_awaitable(self.function, self.function(call))
 
 
 _handlers: dict[str, Handler] = {}
@@ -58,7 +65,8 @@ def on(
     With `bot` (slugs or names) or `channel` (names, titles or ids), one or several, only for what
     happens to these and there. After `timeout` seconds it is given up.
 
-    Raises `ValueError` for an unknown kind, a timeout that is none, or a name that is taken.
+    Raises `ValueError` for an unknown kind, a timeout that is none, a name that is taken, or a
+    function that is async.
     """
 
     def decorate(function: Function) -> Function:
@@ -79,11 +87,41 @@ def on(
 
 
 def register(handler: Handler) -> None:
-    """Raises `ValueError` for a name that is taken."""
+    """Raises `ValueError` for a name that is taken, and for a function that would not be done when
+    it returns."""
+    refuse_unfinished(handler.function)
     if handler.name in _built_in:
         raise ValueError(f"{handler.name} is built in: give yours another name")
-    if _handlers.setdefault(handler.name, handler).function is not handler.function:
-        raise ValueError(f"two handlers are called {handler.name}")
+    known = _handlers.get(handler.name, handler)
+    if _made_of(known) != _made_of(handler):
+        raise ValueError(f"two handlers are called {handler.name}: give one of them a name=")
+    _handlers[handler.name] = handler
+
+
+def _made_of(value: object) -> object:
+    """What a handler is known by, also when its module is imported anew, which makes new functions
+    of the same source."""
+    if isinstance(value, Handler):
+        return type(value), *(_made_of(getattr(value, one.name)) for one in fields(value))
+    if isinstance(value, tuple):
+        return tuple(map(_made_of, value))
+    if isinstance(value, FunctionType) and value.__closure__ is None:
+        return value.__module__, value.__qualname__, value.__code__
+    return value
+
+
+def refuse_unfinished(function: Callable[..., object]) -> None:
+    """Raises `ValueError` for a function that, when it is called, has done nothing yet."""
+    called = getattr(function, "__call__", function)  # noqa: B004 - of an object that is called
+    if any(makes(one) for makes in _UNFINISHED for one in (function, called)):
+        raise ValueError(f"{function!r} is async or a generator: calling it does nothing")
+
+
+def refuse_awaitable(function: Callable[..., object], returned: object) -> None:
+    """Raises `TypeError` for what `function` returned if that is something to await: what was asked
+    of it is not done, and not to be taken for a yes."""
+    if inspect.isawaitable(returned):
+        raise TypeError(f"{function!r} returned something to await, and nothing awaits it")
 
 
 def build_in(handler: Handler) -> None:

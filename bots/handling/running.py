@@ -72,11 +72,14 @@ def _try(claim: Claim, run: HandlerRun) -> None:
 
 def _run(claim: Claim, run: HandlerRun, handler: Handler) -> None:
     turn = Turn(handler.timeout)
-    error: Exception | None = None
+    error: BaseException | None = None
     with deadlines().watch(turn, partial(_give_up, claim, run, turn)):
         try:
             handler.run(Call(run, turn))
-        except Exception as raised:
+            turn.check()  # who ends too late is late, whether it was noticed meanwhile or not
+        except KeyboardInterrupt:
+            raise
+        except BaseException as raised:  # `sys.exit()` in a handler ends the handler, not us
             log.warning(
                 "handler %s failed at event %s: %s", run.handler, run.event_id, type(raised)
             )
@@ -91,7 +94,7 @@ def _run(claim: Claim, run: HandlerRun, handler: Handler) -> None:
         _failed(claim, run, _code(error), f"{type(error).__name__}: {error}", trace)
 
 
-def _code(error: Exception) -> str:
+def _code(error: BaseException) -> str:
     match error:
         case TimedOut():
             return "timed_out"

@@ -5,7 +5,7 @@ answers with what is open, and opens and closes. What that tells is stored as ev
 for `telling`, which makes few messages of many and hands them to `ways`: mail, and a bot.
 """
 
-from bots.incidents.looking import look, tidy
+from bots.incidents.looking import close, look, tidy
 from bots.incidents.telling import tell
 
-__all__ = ["look", "tell", "tidy"]
+__all__ = ["close", "look", "tell", "tidy"]

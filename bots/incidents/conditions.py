@@ -38,6 +38,7 @@ from bots.models import (
     IncidentCode,
     Job,
     Lane,
+    LaneKind,
     Receive,
     Severity,
     State,
@@ -192,6 +193,11 @@ def credentials_expiring(now: datetime) -> Iterator[Found]:
 # Work that waits --------------------------------------------------------------------------------
 
 
+# The first lane of each kind among those of one bot.
+OF_JOBS = Min("key", filter=Q(kind=LaneKind.JOBS))
+OF_RUNS = Min("key", filter=Q(kind=LaneKind.HANDLERS))
+
+
 def lanes_late(now: datetime) -> Iterator[Found]:
     """Lanes whose first job waits for long, or that nobody takes."""
     begin = Case(
@@ -202,14 +208,18 @@ def lanes_late(now: datetime) -> Iterator[Found]:
     since = Least("due_at", Coalesce(Subquery(first, output_field=DateTimeField()), "due_at"))
     lanes = Lane.objects.filter(bot__enabled=True, due_at__isnull=False)
     late = lanes.annotate(since=since).filter(since__lt=now - LATE)
-    of_bots = late.values(*BOT).annotate(oldest=Min("since"), lanes=Count("pk")).order_by("bot_id")
-    for *bot, oldest, count in of_bots.values_list(*BOT, "oldest", "lanes"):
+    of_bots = late.values(*BOT).annotate(
+        oldest=Min("since"), lanes=Count("pk"), of_jobs=OF_JOBS, of_runs=OF_RUNS
+    )
+    told = of_bots.order_by("bot_id").values_list(*BOT, "oldest", "lanes", "of_jobs", "of_runs")
+    for *bot, oldest, count, of_jobs, of_runs in told:
+        what = " and ".join(_waiting(of_jobs, of_runs))
         yield _of_bot(
             IncidentCode.LANE_LATE,
             Severity.WARNING,
             _Bot(*bot),
-            f"What waits first in {_count(count, 'lane')} has waited since {_at(oldest)}.",
-            "Its jobs and the page of lanes say why. Where nothing fails, start more workers.",
+            f"{what.capitalize()} wait in {_count(count, 'lane')}, the first since {_at(oldest)}.",
+            f"The pages of its lanes and {what} say why. Where nothing fails, start more workers.",
         )
 
 
@@ -217,16 +227,20 @@ def lanes_growing(now: datetime) -> Iterator[Found]:
     """Lanes with a crowd in them; no more than that is counted of any."""
     lanes = Lane.objects.filter(due_at__isnull=False)
     of_bots = lanes.filter(_crowded(Job) | _crowded(HandlerRun), bot__enabled=True)
-    by_bot = of_bots.values(*BOT).annotate(lane=Min("key")).order_by("bot_id")
-    for *bot, lane in by_bot.values_list(*BOT, "lane"):
+    by_bot = of_bots.values(*BOT).annotate(of_jobs=OF_JOBS, of_runs=OF_RUNS).order_by("bot_id")
+    for *bot, of_jobs, of_runs in by_bot.values_list(*BOT, "of_jobs", "of_runs"):
+        what, lane = next(iter(_waiting(of_jobs, of_runs).items()))
         yield _of_bot(
             IncidentCode.LANE_GROWING,
             Severity.WARNING,
             _Bot(*bot),
-            f"More than {CROWD:,} wait in the lane {lane}.",
-            "Look at its jobs: who asks for so many, and what holds them up.",
+            f"More than {CROWD:,} {what} wait in the lane {lane}.",
+            f"Look at its {what}: what makes so many, and what holds them up.",
         )
-    of_others = lanes.filter(_crowded(Delivery), subscription__enabled=True)
+    # While a receiver takes nothing, its deliveries wait for that: `subscriptions_failing` tells.
+    of_others = lanes.filter(
+        _crowded(Delivery), subscription__enabled=True, subscription__failing_since=None
+    )
     for row in SUBSCRIPTIONS.filter(pk__in=of_others.values("subscription")):
         yield _of_subscription(
             IncidentCode.LANE_GROWING,
@@ -235,6 +249,11 @@ def lanes_growing(now: datetime) -> Iterator[Found]:
             f"More than {CROWD:,} deliveries wait in one lane.",
             "Its receiver takes them more slowly than they come: see how long it needs for each.",
         )
+
+
+def _waiting(of_jobs: str | None, of_runs: str | None) -> dict[str, str]:
+    """What waits, with the key of a lane in which it does."""
+    return {what: key for what, key in (("jobs", of_jobs), ("handler runs", of_runs)) if key}
 
 
 def rate_limited(now: datetime) -> Iterator[Found]:

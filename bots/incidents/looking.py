@@ -2,30 +2,31 @@
 
 Something that is found is noticed, and opens when it has been found for as long as `patience` says.
 What is not found any more closes. What opens again soon after is the same incident once more.
-Two processes may look at the same time: the rows are locked, and a unique constraint lets nothing
-be open twice.
+
+Several processes may look at the same time. A clock counts the changes: who finds that somebody
+else changed something since they began, or is at it, leaves it at that, for what they saw may be
+older. The next look is never far.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from bots import bulk, sequence
 from bots.incidents import conditions, telling
 from bots.incidents.conditions import Found
-from bots.models import Event, Incident, News
+from bots.lanes import Owner
+from bots.models import Bot, Event, Incident, IncidentClock, News
 from spaces.platforms.messages import Kind
 
 FLAPS = telling.FLAPS  # what opens again so soon was not over
 KEPT = timedelta(days=90)
-OLD_SECONDS = 5.0  # what was found so long ago may have changed: somebody looks again by then
 TEXTS = ("severity", "subject", "detail", "next_step")
 
 EVENTS = {News.OPENED: Kind.INCIDENT_OPENED, News.CLOSED: Kind.INCIDENT_CLOSED}
@@ -34,17 +35,30 @@ Finds = Mapping[tuple[str, str], Found]
 
 def look() -> None:
     """Notice, open and close. Writes nothing while nothing changes."""
-    began, now = time.monotonic(), timezone.now()
+    changes, now = _changes(), timezone.now()
     found = {(str(one.code), one.key): one for one in conditions.examine(now)}
     rows = Incident.objects.filter(closed_at=None).order_by("pk")
     steps = _steps(found, rows, now)
     if steps.are_none:
         return
     with transaction.atomic():
-        _notice(steps.notice, now)
-        steps = _steps(found, rows.select_for_update(), now)
-        if time.monotonic() - began < OLD_SECONDS:
-            _take(steps, now)
+        if _nobody_changed_it_since(changes):
+            _notice(steps.notice, now)
+            _take(_steps(found, rows.all(), now), now)
+
+
+def close(owner: Owner) -> None:
+    """Close what is open about a bot or a subscription that goes. Must run in the transaction that
+    removes it: nobody notices anything until that ends."""
+    _go_on()
+    about = {"bot": owner} if isinstance(owner, Bot) else {"subscription": owner}
+    rows = Incident.objects.filter(closed_at=None, **about).order_by("pk")
+    rows.filter(opened_at=None).delete()
+    left = list(rows)
+    for row in left:
+        row.bot = None  # what tells of it would go with the bot
+    if left:
+        _close(left, timezone.now())
 
 
 def tidy() -> None:
@@ -108,7 +122,6 @@ def _notice(found: Sequence[Found], now: datetime) -> None:
             )
             for one in found
         ),
-        ignore_conflicts=True,  # somebody else noticed it
     )
 
 
@@ -119,6 +132,26 @@ def _take(steps: _Steps, now: datetime) -> None:
         _open(steps.open, now)
     if steps.close:
         _close(steps.close, now)
+
+
+# Who may change what is open ---------------------------------------------------------------------
+
+
+def _changes() -> int:
+    return IncidentClock.objects.values_list("changes", flat=True).get()
+
+
+def _nobody_changed_it_since(changes: int) -> bool:
+    """Then nobody else will, to the end of the transaction."""
+    clock = IncidentClock.objects.filter(changes=changes)
+    if clock.select_for_update(skip_locked=True).first() is None:
+        return False
+    _go_on()
+    return True
+
+
+def _go_on() -> None:
+    IncidentClock.objects.update(changes=F("changes") + 1)
 
 
 # Opening and closing ----------------------------------------------------------------------------
@@ -142,7 +175,7 @@ def _open(rows: Sequence[Incident], now: datetime) -> None:
 def _closed_lately(rows: Sequence[Incident], now: datetime) -> dict[tuple[str, str], Incident]:
     same = Q(code__in={row.code for row in rows}, key__in={row.key for row in rows})
     lately = Incident.objects.filter(same, closed_at__gt=now - FLAPS, opened_at__isnull=False)
-    return {(row.code, row.key): row for row in lately.select_for_update()}
+    return {(row.code, row.key): row for row in lately}
 
 
 def _again(row: Incident, before: Incident) -> Incident:

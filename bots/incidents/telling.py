@@ -90,13 +90,14 @@ def _store(pairs: Sequence[tuple[int, str]], news: News, *, not_before: datetime
 def tell() -> None:
     """Tell what is due, one message for each way. What does not work is tried again later."""
     for way in ways.set_up():
-        tellings = _take(way)
-        if not tellings:
-            continue
         try:
-            _TELL[way](tellings)
+            if tellings := _take(way):
+                _TELL[way](tellings)
         except NotTold as error:
             log.warning("incidents could not be told by %s: %s", way, error)
+        except Exception:
+            # Whatever stops one way must not stop the others. It is tried again, as above.
+            log.exception("incidents could not be told by %s", way)
 
 
 def tidy() -> None:

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from smtplib import SMTPException
 
 from django.conf import settings
-from django.core.mail import EmailMessage
+from django.core.mail import EmailMessage, get_connection
 
 from bots import jobs, scrub, targets
+from bots.handling.harmless import harmless
 from bots.incidents.wording import Words
 from bots.jobs import Request
 from bots.models import Bot, Incident, JobKind, Priority, Way
 from bots.refusals import Refused
 
 REQUESTED_BY = "incidents"
-# What would call people, link somewhere or look like code of ours in a chat.
-HARMLESS = str.maketrans({"@": "@\u200b", "[": "(", "]": ")", "`": "'", "<": "‹", ">": "›"})
+LONGEST_LINE = 1_000  # characters, in a chat
 
 
 class NotTold(Exception):
@@ -39,17 +39,22 @@ def those_to_tell(way: Way, incidents: Sequence[Incident]) -> list[Incident]:
 
 
 def mail(words: Words) -> None:
-    """Raises `NotTold`. Takes as long as the mail server does."""
+    """Raises `NotTold`, and what our own settings make fail. Takes as long as the mail server."""
     if settings.EMAIL_HOST_PASSWORD:
         scrub.know(settings.EMAIL_HOST_PASSWORD)
+    connection = get_connection()
     message = EmailMessage(
         subject=f"[botadmin] {_one_line(words.title)}",
         body=_as_mail(words),
         to=settings.BOTADMIN_INCIDENT_MAIL,
         headers={"Auto-Submitted": "auto-generated"},
+        connection=connection,
     )
     try:
-        message.send()
+        with connection:  # closed also where the login breaks
+            message.send()
+    except UnicodeError as error:  # its own words would quote a password
+        raise NotTold("The user, the password or an address has unusual characters.") from error
     except (SMTPException, OSError) as error:
         raise NotTold(f"{type(error).__name__}: {error}") from error
 
@@ -81,8 +86,9 @@ def _as_mail(words: Words) -> str:
 
 
 def _as_markdown(words: Words) -> str:
+    """Names, and what servers answered, call nobody and lead nowhere."""
     paragraphs = [
-        "\n".join([f"**{heading}**", *(f"- {_harmless(line)}" for line in lines)])
+        "\n".join([f"**{heading}**", *(f"- {harmless(line, LONGEST_LINE)}" for line in lines)])
         for heading, lines in words.blocks
     ]
     return "\n\n".join([*paragraphs, *_more(words)])
@@ -90,10 +96,6 @@ def _as_markdown(words: Words) -> str:
 
 def _more(words: Words) -> list[str]:
     return [f"… and {words.more:,} more; the admin's front page has them."] if words.more else []
-
-
-def _harmless(line: str) -> str:
-    return _one_line(line).translate(HARMLESS)
 
 
 def _one_line(text: str) -> str:

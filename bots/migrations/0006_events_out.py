@@ -257,6 +257,7 @@ class Migration(migrations.Migration):
                 ("error_detail", models.TextField(blank=True, editable=False)),
                 ("away", models.PositiveIntegerField(default=0, editable=False)),
                 ("rest_until", models.DateTimeField(editable=False, null=True)),
+                ("asked_until", models.DateTimeField(editable=False, null=True)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 ("created_by", models.CharField(blank=True, editable=False, max_length=200)),
                 (

@@ -15,7 +15,8 @@ def begin(apps: Apps, schema_editor: Any) -> None:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(
                 "INSERT INTO bots_unnumbered (event_id) SELECT id FROM bots_event"
-                " WHERE id > %s AND id <= %s ON CONFLICT DO NOTHING",
+                " WHERE id > %s AND id <= %s AND NOT EXISTS (SELECT 1 FROM bots_sequenceentry"
+                " WHERE event_id = bots_event.id) ON CONFLICT DO NOTHING",
                 [start, start + BATCH],
             )
 

@@ -7,7 +7,7 @@ from bots.models.delivery import Delivery, DeliveryAttempt
 from bots.models.event import Event
 from bots.models.handler_run import HandlerRun
 from bots.models.idempotency import IdempotencyKey
-from bots.models.incident import Incident, IncidentCode, News, Severity, Telling, Way
+from bots.models.incident import Incident, IncidentClock, IncidentCode, News, Severity, Telling, Way
 from bots.models.job import Attempt, Job, JobKind
 from bots.models.lane import Lane, LaneKind, Priority, Work, WorkState
 from bots.models.memory import BotMemory
@@ -34,6 +34,7 @@ __all__ = [
     "HandlerRun",
     "IdempotencyKey",
     "Incident",
+    "IncidentClock",
     "IncidentCode",
     "Job",
     "JobKind",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from bots.models.event import Event
-from bots.models.lane import UNFINISHED, Work
+from bots.models.lane import UNFINISHED, Work, WorkState
 from bots.models.subscription import Subscription
 
 
@@ -47,6 +50,20 @@ class Delivery(Work):
 
     def __str__(self) -> str:
         return f"delivery {self.pk} of event {self.event_id}"
+
+    @property
+    def next_try_at(self) -> datetime | None:
+        """When it may be tried next; None when it is due or over, or its subscription is off.
+
+        While the subscription rests nothing is tried, and when its receiver is back then, what
+        waited for longer is not kept waiting.
+        """
+        if self.state != WorkState.QUEUED or not self.subscription.enabled:
+            return None
+        if rests_until := self.subscription.rests_until:
+            return rests_until
+        is_due = self.not_before is None or self.not_before <= timezone.now()
+        return None if is_due else self.not_before
 
 
 class DeliveryAttempt(models.Model):

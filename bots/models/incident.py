@@ -46,12 +46,12 @@ class Incident(models.Model):
     detail = models.TextField(blank=True)
     next_step = models.TextField(blank=True)
 
-    # What it is about, as far as it has a row.
-    bot = models.ForeignKey(Bot, on_delete=models.CASCADE, null=True, related_name="incidents")
+    # What it is about, as far as it has a row. That it closed is told also where the row is gone.
+    bot = models.ForeignKey(Bot, on_delete=models.SET_NULL, null=True, related_name="incidents")
     subscription = models.ForeignKey(
-        Subscription, on_delete=models.CASCADE, null=True, related_name="incidents"
+        Subscription, on_delete=models.SET_NULL, null=True, related_name="incidents"
     )
-    space = models.ForeignKey(Space, on_delete=models.CASCADE, null=True, related_name="+")
+    space = models.ForeignKey(Space, on_delete=models.SET_NULL, null=True, related_name="+")
 
     # What is noticed opens when it lasts; until then nobody is shown it.
     noticed_at = models.DateTimeField()
@@ -62,7 +62,7 @@ class Incident(models.Model):
     class Meta:
         ordering = ["-pk"]
         constraints = [
-            # However many processes look at the same time, it is noticed once.
+            # Whoever looks sees to it; this holds whatever they do.
             models.UniqueConstraint(
                 fields=["code", "key"], condition=Q(closed_at=None), name="incident_open_once"
             ),
@@ -79,6 +79,15 @@ class Incident(models.Model):
     def lasted(self) -> timedelta:
         """From its first opening to its end, or to now."""
         return (self.closed_at or timezone.now()) - (self.opened_at or self.noticed_at)
+
+
+class IncidentClock(models.Model):
+    """How often somebody changed what is open; one row. Whoever changes it holds its lock."""
+
+    changes = models.PositiveBigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.changes} changes"
 
 
 class Way(models.TextChoices):

@@ -59,6 +59,8 @@ class JobKind(models.TextChoices):
 
 
 class Job(Work):
+    may_be_scheduled = True
+
     bot = models.ForeignKey(Bot, on_delete=models.CASCADE, related_name="jobs")
     kind = models.CharField(max_length=30, choices=JobKind.choices)
     channel = models.ForeignKey(Channel, on_delete=models.SET_NULL, null=True, related_name="+")

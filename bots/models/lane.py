@@ -82,6 +82,9 @@ class Work(models.Model):
     """What waits in a lane, in the order of its ids unless `place_in_lane` names another field."""
 
     place_in_lane = "pk"
+    # Whether one that was never tried and has to wait was put off by whoever asked for it: then it
+    # holds nobody. Otherwise it waits for a next try, and holds its lane.
+    may_be_scheduled = False
 
     lane = models.ForeignKey(Lane, on_delete=models.CASCADE, related_name="+")
     state = models.CharField(max_length=10, choices=WorkState.choices, default=WorkState.QUEUED)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
 
 from bots.models.bot import Bot
 from spaces.models import Channel
@@ -48,19 +51,20 @@ class Subscription(models.Model):
     old_secret = models.TextField(blank=True, editable=False)
     old_secret_until = models.DateTimeField(null=True, editable=False)
 
-    # Up to this number, events were looked at and handed to the lanes.
+    # Up to this number, events were looked at and handed to the lanes. Events beyond both numbers
+    # have no delivery: who hands them on relies on it.
     position = models.PositiveBigIntegerField(default=0, editable=False)
     # Up to this number, events may have been handed on before.
     replay_until = models.PositiveBigIntegerField(default=0, editable=False)
 
-    # What `bots.courier` knows of the receiver. `failing_since` is when the first delivery failed
-    # after the last that did not. While nobody is at home, none is tried before `rest_until`.
+    # How the receiver is doing; `bots.receivers` tells what each means.
     failing_since = models.DateTimeField(null=True, editable=False)
     last_success_at = models.DateTimeField(null=True, editable=False)
     error_code = models.CharField(max_length=60, blank=True, editable=False)
     error_detail = models.TextField(blank=True, editable=False)
     away = models.PositiveIntegerField(default=0, editable=False)  # times in a row
     rest_until = models.DateTimeField(null=True, editable=False)
+    asked_until = models.DateTimeField(null=True, editable=False)  # by its receiver
 
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.CharField(max_length=200, blank=True, editable=False)  # as jobs name them
@@ -73,6 +77,12 @@ class Subscription(models.Model):
 
     def __str__(self) -> str:
         return self.name or f"subscription {self.pk}"
+
+    @property
+    def rests_until(self) -> datetime | None:
+        """Until when no delivery is tried; None when any may be."""
+        until = max((at for at in (self.rest_until, self.asked_until) if at), default=None)
+        return until if until and until > timezone.now() else None
 
     @property
     def state(self) -> SubscriptionState:

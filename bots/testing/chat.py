@@ -12,9 +12,11 @@ from datetime import timedelta
 from typing import Any
 
 from django.db.models import F
+from django.test import TestCase
 
 from bots import clients, handlers, lanes, lifecycle
 from bots.connections import poller
+from bots.handling.deadlines import unwatched
 from bots.models import Bot, Connection, HandlerRun, Job, Lane, Receive, State, WorkState
 from bots.testing.people import Person
 from bots.testing.said import Said
@@ -156,7 +158,8 @@ class Chat:
             if not lane_ids:
                 break
             for lane_id in lane_ids:
-                lanes.drain(lane_id)
+                with unwatched(), TestCase.captureOnCommitCallbacks(execute=True):
+                    lanes.drain(lane_id)
             self._tell_failures()
         else:
             raise AssertionError("The bot does not come to rest: does it answer itself?")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from io import BytesIO
 from mimetypes import guess_type
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from django.utils import timezone
 
 from bots import inbox
 from bots.testing.said import Said
+from spaces.models import LocalEvent, LocalMember, LocalMessage, Participant
 from spaces.platforms.local import Local
 from spaces.platforms.messages import File, Incoming, Kind, Outgoing, PersonInfo, PersonRef
 
@@ -46,6 +48,20 @@ class Person:
             thread=str(thread.id) if thread else "",
         )
         return self._post(message)
+
+    def said(self, text: str, *, ago: timedelta, channel: str = "lobby") -> Said:
+        """Have posted into a channel so long ago, while the bot was there and did not listen."""
+        room = self._enter(channel)
+        sent = self._platform.post_message(Outgoing(key=uuid4().hex, channel=room, text=text))
+        message = LocalMessage.objects.get(pk=sent.message_id)
+        at = timezone.now() - ago
+        LocalMessage.objects.filter(pk=message.pk).update(posted_at=at)
+        LocalEvent.objects.filter(space=self._chat.bot.space_id, seq=message.seq).update(at=at)
+        LocalMember.objects.filter(room=room, joined_at__gt=at).update(joined_at=at)
+        here = Participant.objects.filter(channel__remote_id=room)
+        here.filter(joined_at__gt=at).update(joined_at=at)
+        self._chat.settle()
+        return Said(message.pk)
 
     def says_directly(self, text: str = "", *, files: Mapping[str, bytes] | None = None) -> Said:
         """Write to the bot alone."""

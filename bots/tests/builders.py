@@ -195,7 +195,8 @@ def let_time_pass() -> None:
     for model in (Job, HandlerRun, Delivery):
         model.objects.filter(not_before__gt=past).update(not_before=past)
     Bot.objects.filter(limited_until__gt=past).update(limited_until=past)
-    Subscription.objects.filter(rest_until__gt=past).update(rest_until=past)
+    for name in ("rest_until", "asked_until"):
+        Subscription.objects.filter(**{f"{name}__gt": past}).update(**{name: past})
     Lane.objects.filter(due_at__gt=past).update(due_at=past)
 
 

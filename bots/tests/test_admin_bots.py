@@ -17,6 +17,7 @@ from bots.tests.builders import (
     make_channel,
     make_job,
     make_space,
+    make_subscription,
     run_lanes,
 )
 from spaces.models import Channel
@@ -189,6 +190,18 @@ def test_a_bot_whose_platform_went_away_stays_visible_and_is_left_alone(bot):
     assert "gone (not installed)" in text_of(answer)
     assert root.post(page_of(bot), FORM).status_code == 403
     assert root.get(reverse("admin:bots_bot_changelist")).status_code == 200
+
+
+def test_the_page_leads_to_the_subscriptions_that_get_the_bots_events(bot):
+    make_subscription(name="Shop", bots=[bot])
+    make_subscription(name="Bank", bots=[make_bot("other")])
+    root = cast.root()
+    url = f"{reverse('admin:bots_subscription_changelist')}?bot={bot.pk}"
+
+    assert url in text_of(root.get(page_of(bot)))
+    listed = text_of(root.get(url))
+    assert "Shop" in listed
+    assert "Bank" not in listed
 
 
 def test_deleting_a_bot_does_not_read_its_whole_history_aloud(bot):

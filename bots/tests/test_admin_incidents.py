@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from bots import incidents, lifecycle, processes, subscriptions
+from bots import incidents, lifecycle, processes, receivers
 from bots.connections import states
 from bots.models import Bot, Connection, Ended, Incident, Job, State, WorkState
 from bots.tests import cast
@@ -40,7 +40,7 @@ def make_refused_bot(slug: str = "treasury", why: str = "No entry.") -> Bot:
 
 def end_subscription() -> None:
     subscription, _ = make_subscription(name="ledger")
-    subscriptions.end(subscription, Ended.GONE, code="status_410", detail="It answered 410.")
+    receivers.end(subscription, Ended.GONE, code="status_410", detail="It answered 410.")
     incidents.look()
 
 
@@ -65,6 +65,16 @@ def test_nothing_is_called_well_while_nobody_looks():
 
     assert "all is well" not in front
     assert "nobody looks" in front
+
+
+def test_an_incident_stays_in_the_list_when_its_bot_is_deleted():
+    lifecycle.delete(make_refused_bot())
+
+    page_of_it = reverse("admin:bots_incident_change", args=[Incident.objects.get().pk])
+    root = cast.root()
+    assert "bot treasury" in rows(page(root, f"{LIST}?state=closed"))
+    assert "bot treasury" in page(root, page_of_it)
+    assert "all is well" in page(root)
 
 
 def test_what_is_wrong_stands_first_with_what_to_do():

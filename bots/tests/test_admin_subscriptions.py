@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from bots import courier, postoffice, sequence, subscriptions
+from bots import postoffice, receivers, sequence, subscriptions
 from bots.models import (
     Bot,
     Delivery,
@@ -354,7 +354,7 @@ def test_a_replay_from_nowhere_is_an_error_of_the_form(bot, entered, told):
 
 def in_state(state: SubscriptionState) -> Subscription:
     failed = {
-        "failing_since": timezone.now() - courier.FAILING_FOR_DAYS,
+        "failing_since": timezone.now() - receivers.FAILING_FOR,
         "error_code": "status_500",
         "error_detail": "The receiver answered 500.",
     }

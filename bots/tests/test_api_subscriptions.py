@@ -234,6 +234,10 @@ def test_deliveries_tell_what_went_where(client, bot, receiver):
     (attempt,) = client.get(path + "attempts/").json()["results"]
     assert (attempt["status"], attempt["outcome"], attempt["answer"]) == (500, "status_500", "no")
 
+    client.patch(one(made), {"enabled": False}, format="json")
+    assert client.get(path).json()["next_try_at"] is None
+    client.patch(one(made), {"enabled": True}, format="json")
+
     assert client.post(path + "retry/").json()["next_try_at"] is None
     run_lanes()
     assert client.get(path).json()["state"] == "succeeded"
@@ -358,3 +362,26 @@ def test_only_who_may_manage_changes_subscriptions(bot):
         reader.post(f"/api/v1/deliveries/{delivery.pk}/retry/"),
     ):
         assert call.status_code == 403
+
+
+def test_who_may_only_read_sees_no_more_of_a_url_than_its_host(bot):
+    subscription, _ = make_subscription("https://hooks.example/T0/a-secret-path?key=another")
+    reader = make_client(scopes=["read"])
+
+    for answer in (reader.get(one(subscription)), reader.get(LIST)):
+        assert "hooks.example" in answer.content.decode()
+        assert "secret" not in answer.content.decode()
+        assert "another" not in answer.content.decode()
+
+
+def test_a_change_writes_nothing_that_workers_write(client, bot, django_assert_max_num_queries):
+    made = subscribe(client).json()
+
+    with django_assert_max_num_queries(30) as queries:
+        client.patch(one(made), {"name": "new", "kinds": ["gap"]}, format="json")
+
+    updates = [q["sql"] for q in queries if q["sql"].startswith('UPDATE "bots_subscription"')]
+    assert len(updates) == 1
+    assert "position" not in updates[0]
+    assert "secret" not in updates[0]
+    assert "enabled" not in updates[0]

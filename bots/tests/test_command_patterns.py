@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bots.handling.patterns import Pattern, Unreadable, check_signature
+from bots.handling.patterns import Pattern, Unreadable, check_signature, words
 
 
 def read(pattern: str, text: str):
@@ -50,7 +50,8 @@ def test_what_fits_becomes_arguments(pattern, text, arguments):
         ("wait {n:int}", "wait long", "n is a whole number, not “long”."),
         ("wait {n:int}", "wait 1_000", "n is a whole number, not “1_000”."),
         ("wait {n:int}", "wait ٣", "n is a whole number, not “٣”."),
-        ("wait {n:int}", f"wait {'9' * 5000}", f"n is a whole number, not “{'9' * 5000}”."),
+        ("wait {n:int}", f"wait {'9' * 5000}", f"n is a whole number, not “{'9' * 79}…”."),
+        ("ping", 'ping "@all\n`#x`"', "“＠all '＃x'” is too much."),
         ("wait {n:float}", "wait nan", "n is a number, not “nan”."),
         ("go {env:prod|test}", "go home", "env is one of prod, test, not “home”."),
         ("in {n:int} minutes", "in 5 hours", "“minutes” is missing."),
@@ -61,6 +62,15 @@ def test_what_does_not_fit_is_refused_with_a_reason(pattern, text, why):
         read(pattern, text)
 
     assert str(refused.value) == why
+
+
+@pytest.mark.parametrize("end", ["", '"x', "”x", "”"])
+@pytest.mark.parametrize("mark", ['"', "“", "”", '" ', "“ ", "” ", '"x ', "“x "])
+def test_however_many_quotation_marks_take_as_long_as_letters(mark, end):
+    # Looking through the rest for each of them would take hours.
+    count = sum(1 for _ in words(mark * 500_000 + end))
+
+    assert 1 <= count <= 500_001
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+from collections.abc import Iterator
+
 import pytest
 
-from bots.handlers import Call, command, moderators, on, registered
+from bots.handlers import Call, command, forget, moderators, on, registered
 from bots.models import HandlerRun, Permission
 from bots.testing.chat import HandlerFailed
 
@@ -312,6 +316,36 @@ def test_an_app_may_have_a_help_of_its_own_under_another_name(chat, alice):
     assert said(chat) == ["Help yourself."]
 
 
+# What was typed ---------------------------------------------------------------------------------
+
+
+def test_what_was_typed_comes_back_harmless(chat, alice):
+    chat.switch_on(deploy)
+
+    alice.says("!deploy api @all")
+    assert chat.last.text.startswith("env is one of prod, test, not “＠all”.")
+
+    alice.says('!deploy api test "x\n# PAY [here](http://evil.example)"')
+    assert chat.last.text.startswith(
+        "“x ＃ PAY (here)(http:∕∕evil.example)” is too much.\n\nUsage:"
+    )
+
+    alice.says('!help "`@all"')
+    assert chat.last.text == "There is no `'＠all` for you here; `!help` tells what there is."
+
+    alice.says(f"!deploy api {'a' * 3_000}")
+    assert len(chat.last.text) < 200
+
+
+def test_usage_is_shown_in_our_words_however_the_bot_was_called(chat, alice):
+    chat.switch_on(deploy)
+    chat.configure(options={"command_prefix": ""})
+
+    alice.says("@BOT,\n\ndeploy")
+
+    assert chat.last.text.endswith("Usage: `@bot deploy <service> [prod|test]`")
+
+
 # Registration -----------------------------------------------------------------------------------
 
 
@@ -322,6 +356,7 @@ def test_an_app_may_have_a_help_of_its_own_under_another_name(chat, alice):
         ("{service}", {}, "begins with no word"),
         ("deploy", {"name": "echo"}, "two handlers are called echo"),
         ("deploy", {"name": "help"}, "built in"),
+        ("deploy", {"name": "test_deploy"}, "two handlers are called test_deploy"),
         ("deploy", {"timeout": 0}, "a timeout is up to"),
     ],
 )
@@ -333,3 +368,69 @@ def test_what_makes_no_sense_is_refused_at_once(pattern, options, why):
         command(pattern, **{"name": "test_nonsense"} | options)(function)
 
     assert "test_nonsense" not in registered()
+
+
+def test_one_function_under_one_name_is_one_command():
+    def greet(call: Call) -> None:
+        """Greet."""
+
+    command("hello", name="test_greet")(greet)
+    try:
+        command("hello", name="test_greet")(greet)  # once more is no harm
+        with pytest.raises(ValueError, match="two handlers are called test_greet"):
+            command("goodbye", name="test_greet")(greet)
+    finally:
+        forget("test_greet")
+
+
+def test_a_module_may_be_imported_anew(tmp_path, monkeypatch):
+    (tmp_path / "greetings_of_a_test.py").write_text(
+        "from bots.handlers import command\n\n"
+        "def is_guest(call):\n    return True\n\n"
+        "@command('hello', name='test_greet', who=is_guest)\n"
+        "def greet(call):\n    call.reply('Hello!')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        module = importlib.import_module("greetings_of_a_test")
+        importlib.reload(module)
+
+        assert registered()["test_greet"].function is module.greet
+    finally:
+        forget("test_greet")
+        del sys.modules["greetings_of_a_test"]
+
+
+async def wait_for_it(call: Call) -> None:
+    """Nobody would await this."""
+
+
+async def may_wait(call: Call) -> bool:
+    return False
+
+
+def give_one_by_one(call: Call) -> Iterator[None]:
+    yield
+
+
+class Waiting:
+    async def __call__(self, call: Call) -> None:
+        """Nobody would await this either."""
+
+
+@pytest.mark.parametrize(
+    "register",
+    [
+        lambda: command("wait", name="test_waiter")(wait_for_it),
+        lambda: on("message.posted", name="test_waiter")(wait_for_it),
+        lambda: on("message.posted", name="test_waiter")(give_one_by_one),
+        lambda: on("message.posted", name="test_waiter")(Waiting()),
+        lambda: command("wait", name="test_waiter", who=may_wait)(lambda call: None),
+        lambda: command("wait", name="test_waiter", who=("@alice", may_wait))(lambda call: None),
+    ],
+)
+def test_what_would_never_run_is_refused_at_once(register):
+    with pytest.raises(ValueError, match="async or a generator"):
+        register()
+
+    assert "test_waiter" not in registered()

@@ -6,9 +6,10 @@ from datetime import timedelta
 from ipaddress import ip_network
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
-from bots import bulkhead, courier, postoffice, sequence, subscriptions
+from bots import bulkhead, courier, postoffice, receivers, sequence, signing, subscriptions
 from bots.models import (
     Delivery,
     DeliveryAttempt,
@@ -20,6 +21,7 @@ from bots.models import (
 )
 from bots.moments import rfc3339
 from bots.tests.builders import (
+    database_cut_off_at,
     deliver,
     let_time_pass,
     make_bot,
@@ -140,7 +142,7 @@ def test_what_is_refused_comes_again_later_with_the_same_id(bot, receiver, statu
     assert (delivery.state, delivery.error_code) == (WorkState.QUEUED, code)
     assert 4 < seconds_until(delivery.not_before) < 6
     subscription.refresh_from_db()
-    assert (subscription.state, subscription.rest_until) == (SubscriptionState.FAILING, None)
+    assert (subscription.state, subscription.rests_until) == (SubscriptionState.FAILING, None)
     let_time_pass()
     run_lanes()
 
@@ -162,19 +164,23 @@ def test_tries_are_spread_over_three_days_and_then_given_up(bot, receiver):
     deliver()
 
     waits = []
-    while (delivery := subscription.deliveries.get()).state == WorkState.QUEUED:
+    for _ in courier.DELAYS:
+        delivery = subscription.deliveries.get()
         waits.append(seconds_until(delivery.not_before))
+        began = delivery.started_at - timedelta(seconds=waits[-1])
+        Delivery.objects.update(started_at=began)
         let_time_pass()
         run_lanes()
 
-    assert len(receiver.calls) == 10
     assert all(
         0.85 < wait / after < 1.15 for wait, after in zip(waits, courier.DELAYS, strict=True)
     )
     assert 2.5 * 86_400 < sum(waits) < 3.5 * 86_400
-    assert delivery.state == WorkState.FAILED
-    assert delivery.error_code == "status_500"
+    delivery = subscription.deliveries.get()
+    assert (delivery.state, delivery.error_code) == (WorkState.FAILED, "status_500")
     assert delivery.finished_at
+    assert len(receiver.calls) == 10
+    assert len({got.id for got in receiver.calls}) == 1
 
 
 def test_others_pass_one_that_is_refused_unless_order_was_asked_for(bot, receiver):
@@ -234,10 +240,10 @@ def test_who_asks_for_time_is_given_it(bot, receiver, status):
 
     assert len(receiver.calls) == 1
     subscription.refresh_from_db()
-    assert 115 < seconds_until(subscription.rest_until) <= 120
+    assert 115 < seconds_until(subscription.rests_until) <= 120
 
     let_time_pass()
-    run_lanes()
+    deliver()
     assert sorted(texts(receiver)) == ["one", "two"]
 
 
@@ -251,10 +257,13 @@ def test_a_date_is_understood_as_well(bot, receiver):
     deliver()
 
     subscription.refresh_from_db()
-    assert 590 < seconds_until(subscription.rest_until) <= 600
+    assert 590 < seconds_until(subscription.rests_until) <= 600
 
 
-@pytest.mark.parametrize("asked", ["soon", "-1", "", "99999999999999999999"])
+@pytest.mark.parametrize(
+    "asked",
+    ["soon", "-1", "", "99999999999999999999", "Fri, 31 Dec 2027 23:59:59 +99999999999999"],
+)
 def test_nonsense_in_retry_after_harms_nobody(bot, receiver, asked):
     subscription = subscribed(receiver)
     receiver.script.append(Answer(429, headers={"Retry-After": asked}))
@@ -263,7 +272,7 @@ def test_nonsense_in_retry_after_harms_nobody(bot, receiver, asked):
     deliver()
 
     subscription.refresh_from_db()
-    assert 0 < seconds_until(subscription.rest_until) <= 86_400
+    assert 0 < seconds_until(subscription.rests_until) <= 86_400
 
 
 def test_being_told_too_many_costs_no_try(bot, receiver):
@@ -291,7 +300,7 @@ def test_nobody_at_home_costs_one_call_and_not_one_for_each_event(bot, receiver)
     assert len(receiver.calls) == 1
     subscription.refresh_from_db()
     assert subscription.away == 1
-    assert 2 < seconds_until(subscription.rest_until) < 6
+    assert 2 < seconds_until(subscription.rests_until) < 6
 
 
 def test_when_somebody_is_at_home_again_all_that_waited_comes_at_once(bot, receiver):
@@ -348,7 +357,7 @@ def test_after_days_of_failure_it_is_switched_off_and_resuming_repeats_what_fail
     deliver()
     long_ago = timezone.now() - timedelta(days=3, minutes=1)
     Subscription.objects.update(failing_since=long_ago)
-    Delivery.objects.filter(attempts=1).update(attempts=9)
+    Delivery.objects.filter(attempts=1).update(attempts=9, started_at=long_ago)
     let_time_pass()
     run_lanes()
     say(bot, "three")
@@ -418,3 +427,130 @@ def test_a_secret_that_cannot_be_read_is_told(bot, receiver, settings):
     assert subscription.error_code == "misconfigured"
     assert subscription.failing_since
     assert subscription.deliveries.get().state == WorkState.QUEUED
+
+
+# One thing at a time ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_order_holds_when_a_rest_ends_early(bot, receiver, status):
+    subscription = subscribed(receiver, ordered=True)
+    say(bot, "one", "two")
+    receiver.script.append(Answer(status, headers={"Retry-After": "3600"}))
+    deliver()
+
+    past = timezone.now() - timedelta(seconds=1)
+    Subscription.objects.update(rest_until=past, asked_until=past)
+    Lane.objects.filter(subscription=subscription).update(due_at=past)
+    run_lanes()
+    let_time_pass()
+    run_lanes()
+
+    assert texts(receiver) == ["one", "two"]
+
+
+def test_nobody_shortens_the_time_that_a_receiver_asked_for(bot, receiver):
+    subscription = subscribed(receiver)
+    receiver.script.append(Answer(429, headers={"Retry-After": "3600"}))
+    say(bot, "one")
+    deliver()
+
+    receivers.away(subscription, "status_503", "Another lane met another answer.")
+    receivers.well(Subscription.objects.get())
+
+    assert seconds_until(Subscription.objects.get().rests_until) > 3590
+
+
+@pytest.mark.parametrize("asked", ["0", "Fri, 01 Jan 2021 00:00:00 GMT"])
+def test_being_asked_for_no_time_is_no_leave_to_call_at_once(bot, receiver, asked):
+    subscription = subscribed(receiver)
+    receiver.usually = lambda message: Answer(429, headers={"Retry-After": asked})
+    say(bot, "one")
+
+    deliver()
+    run_lanes()
+
+    assert len(receiver.calls) == 1
+    subscription.refresh_from_db()
+    assert seconds_until(subscription.rests_until) > 2
+
+
+def test_one_that_alone_finds_nobody_has_its_tries_over_days(bot, receiver):
+    subscription = subscribed(receiver)
+    receiver.usually = lambda m: Answer(502 if "bad" in str(m) else 204)
+    say(bot, "bad")
+
+    for n in range(30):
+        say(bot, f"good {n}")
+        deliver()
+        Subscription.objects.update(rest_until=None)
+        Lane.objects.filter(due_at__isnull=False).update(due_at=timezone.now())
+
+    bad = subscription.deliveries.order_by("seq").first()
+    assert bad.state == WorkState.QUEUED
+    assert bad.attempts <= 2
+    assert len(texts(receiver)) == 30
+
+
+def test_ends_of_many_outages_use_up_no_delivery(bot, receiver):
+    subscription = subscribed(receiver)
+    receiver.usually = lambda message: Answer(503)
+    say(bot, "patience")
+    deliver()
+
+    for _ in range(30):
+        let_time_pass()
+        run_lanes()
+
+    assert subscription.deliveries.get().state == WorkState.QUEUED
+
+
+def test_what_it_does_not_want_any_more_is_not_brought(bot, receiver):
+    other = make_bot("other")
+    postoffice.sort()
+    subscription = subscribed(receiver, bots=[bot])
+    say(bot, "for the one who owned it")
+    postoffice.sort()
+
+    subscription.bots.set([other])
+    run_lanes()
+
+    assert receiver.calls == []
+    assert subscription.deliveries.get().state == WorkState.CANCELLED
+
+
+def test_a_resume_that_is_cut_off_changes_nothing_and_can_be_repeated(bot, receiver):
+    subscription = subscribed(receiver)
+    receiver.script.append(Answer(410))
+    say(bot, "one")
+    deliver()
+
+    with database_cut_off_at('UPDATE "bots_lane"'), pytest.raises(OperationalError):
+        subscriptions.resume(subscription)
+    subscriptions.resume(subscription)
+    run_lanes()
+
+    assert texts(receiver) == ["one"]
+
+
+def test_an_answer_that_echoes_the_secret_is_kept_without_it(bot, receiver):
+    subscription, secret = make_subscription(receiver.url)
+    receiver.trust(secret)
+    receiver.script.append(Answer(500, body=f"configured with {secret}"))
+    say(bot, "hello")
+
+    deliver()
+
+    assert secret not in subscription.deliveries.get().attempt_log.get().answer
+
+
+def test_a_fault_of_ours_is_told_and_stops_nobody(bot, receiver, monkeypatch, caplog):
+    subscription = subscribed(receiver)
+    monkeypatch.setitem(signing.__dict__, "PREFIX", "another")
+    say(bot, "one")
+
+    deliver()
+
+    delivery = subscription.deliveries.get()
+    assert (delivery.state, delivery.error_code) == (WorkState.QUEUED, "internal_error")
+    assert "Traceback" in caplog.text

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from datetime import timedelta
 
-from bots import dispatch, postoffice, sequence, subscriptions
-from bots.models import Delivery, Subscription, WorkState
+import pytest
+from django.utils import timezone
+
+from bots import bulk, dispatch, postoffice, sequence, subscriptions
+from bots.models import Delivery, Event, Subscription, SubscriptionState, WorkState
 from bots.refusals import Invalid
 from bots.tests.builders import make_bot, make_channel, make_event, make_subscription
 from spaces.platforms.messages import Kind
@@ -184,3 +187,85 @@ def test_handing_on_takes_as_many_queries_for_fifty_as_for_one(django_assert_max
         postoffice.sort()
 
     assert Delivery.objects.count() == 1 + 5 * 50
+
+
+def test_a_subscription_of_which_something_is_wrong_stops_only_itself(caplog):
+    bot = make_bot()
+    postoffice.sort()
+    broken, _ = make_subscription()
+    well, _ = make_subscription()
+    event = make_event(bot)
+    postoffice.sort()
+    # Nothing of ours sets it back without a word.
+    Subscription.objects.filter(pk=broken.pk).update(position=sequence.head() - 1)
+    next_event = make_event(bot)
+
+    postoffice.sort()
+
+    assert handed_on(well) == [event.pk, next_event.pk]
+    broken.refresh_from_db()
+    assert (broken.state, broken.error_code) == (SubscriptionState.FAILING, "internal_error")
+    assert "Traceback" in caplog.text
+
+
+def test_an_event_that_is_gone_stops_nobody():
+    bot = make_bot()
+    postoffice.sort()
+    subscription, _ = make_subscription()
+    gone, kept = make_event(bot), make_event(bot)
+    sequence.number()
+    bulk.delete(Event, [gone.pk])
+
+    postoffice.sort()
+
+    assert handed_on(subscription) == [kept.pk]
+    subscription.refresh_from_db()
+    assert subscription.position == sequence.head()
+
+
+def test_those_that_wait_for_a_next_try_let_others_pass(monkeypatch):
+    monkeypatch.setattr(dispatch, "CHUNK", 3)
+    monkeypatch.setattr(dispatch, "WINDOW", 6)
+    bot = make_bot()
+    postoffice.sort()
+    subscription, _ = make_subscription()
+    [make_event(bot) for _ in range(6)]
+    postoffice.sort()
+    later = timezone.now() + timedelta(hours=5)
+    Delivery.objects.update(not_before=later, attempts=4)
+
+    event = make_event(bot)
+    postoffice.sort()
+
+    assert handed_on(subscription)[-1] == event.pk
+
+
+def test_while_a_receiver_rests_events_wait_in_the_sequence():
+    bot = make_bot()
+    postoffice.sort()
+    subscription, _ = make_subscription()
+    Subscription.objects.update(rest_until=timezone.now() + timedelta(minutes=1))
+    event = make_event(bot)
+
+    postoffice.sort()
+    assert handed_on(subscription) == []
+
+    Subscription.objects.update(rest_until=None)
+    postoffice.sort()
+    assert handed_on(subscription) == [event.pk]
+
+
+def test_a_replay_hurries_what_waits_for_a_next_try():
+    bot = make_bot()
+    postoffice.sort()
+    subscription, _ = make_subscription()
+    make_event(bot)
+    postoffice.sort()
+    later = timezone.now() + timedelta(hours=5)
+    Delivery.objects.update(not_before=later, attempts=4)
+
+    subscriptions.replay(subscription, after=sequence.head() - 1)
+    postoffice.sort()
+
+    delivery = subscription.deliveries.get()
+    assert (delivery.not_before, delivery.attempts) == (None, 4)

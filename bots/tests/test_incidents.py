@@ -1,108 +1,55 @@
-"""Incidents open once, close by themselves, and are told to those who want to know."""
+"""Incidents open once, and close by themselves."""
 
 from __future__ import annotations
 
-import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.db import connections as databases
-from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bots import incidents, jobs, lifecycle, subscriptions
+from bots import incidents, jobs, lifecycle, postoffice, sequence, subscriptions
 from bots.connections import states
 from bots.incidents import conditions
 from bots.models import (
     Bot,
     Connection,
-    Ended,
     Event,
     Incident,
     IncidentCode,
     Job,
     JobKind,
-    Message,
+    Lane,
+    LaneKind,
     Receive,
     State,
     Subscription,
-    Telling,
-    Way,
     WorkState,
 )
-from bots.tests.builders import (
-    SECRET,
-    make_bot,
-    make_channel,
-    make_job,
-    make_space,
-    make_subscription,
-    run_lanes,
+from bots.tests.builders import SECRET, make_channel, make_job, make_subscription, run_lanes
+from bots.tests.trouble import (
+    LONG,
+    MINUTE,
+    credentials_refused,
+    down,
+    live,
+    look,
+    make_live_bot,
+    opened,
+    subscription_ended,
+    time_passes,
+    told_events,
 )
-from spaces.platforms.errors import CredentialsRefused, Misconfigured
+from spaces.platforms.errors import Misconfigured
 from spaces.platforms.messages import Kind
 
 pytestmark = pytest.mark.django_db
-
-SMTP = "django.core.mail.backends.smtp.EmailBackend"
-MINUTE = timedelta(minutes=1)
-LONG = timedelta(minutes=11)  # longer than anything is waited for
-
-
-def live(bot: Bot) -> None:
-    row = Connection.objects.get(bot=bot)
-    later = timezone.now() + timedelta(hours=1)
-    states.move(
-        row, State.LIVE, fence=row.fence, reason="Connected and caught up.", lease_until=later
-    )
-
-
-def make_live_bot(slug: str = "echo", **changes: Any) -> Bot:
-    bot = make_bot(slug, **changes)
-    live(bot)
-    return bot
-
-
-def down(bot: Bot, to: State = State.RECONNECTING, reason: str = "No answer.") -> None:
-    row = Connection.objects.get(bot=bot)
-    states.move(row, to, fence=row.fence, reason=reason, next_step="Nothing to do.")
-
-
-def time_passes(time: timedelta = LONG) -> None:
-    """For incidents, and what is to be told of them."""
-    Incident.objects.update(
-        noticed_at=F("noticed_at") - time,
-        opened_at=F("opened_at") - time,
-        closed_at=F("closed_at") - time,
-    )
-    Telling.objects.update(not_before=F("not_before") - time, try_at=F("try_at") - time)
-
-
-def look(after: timedelta = LONG) -> None:
-    """Notice, and see what lasted."""
-    incidents.look()
-    time_passes(after)
-    incidents.look()
-
-
-def tell() -> None:
-    time_passes(MINUTE)
-    incidents.tell()
-
-
-def opened() -> list[str]:
-    return [incident.code for incident in Incident.objects.filter(closed_at=None)]
-
-
-def told_events() -> list[tuple[str, str]]:
-    kinds = [Kind.INCIDENT_OPENED, Kind.INCIDENT_CLOSED]
-    rows = Event.objects.filter(kind__in=kinds).order_by("pk")
-    return [(event.kind, event.data["code"]) for event in rows]
 
 
 # Conditions -------------------------------------------------------------------------------------
@@ -124,16 +71,6 @@ def polls_overdue(bot: Bot) -> Callable[[], object]:
     Bot.objects.filter(pk=bot.pk).update(receive=Receive.POLL)
     mine.update(lease_until=None, not_before=now - 2 * MINUTE)
     return lambda: mine.update(not_before=now)
-
-
-def credentials_refused(bot: Bot) -> Callable[[], object]:
-    states.refuse(bot, CredentialsRefused("No entry."))
-
-    def put_right() -> None:
-        lifecycle.set_credentials(bot, {"secret": SECRET}, user=None)
-        live(bot)
-
-    return put_right
 
 
 def misconfigured(bot: Bot) -> Callable[[], object]:
@@ -179,12 +116,6 @@ def subscription_failing(bot: Bot) -> Callable[[], object]:
     mine = Subscription.objects.filter(pk=subscription.pk)
     mine.update(failing_since=timezone.now() - 16 * MINUTE, error_detail="It answered 500.")
     return lambda: mine.update(failing_since=None)
-
-
-def subscription_ended(bot: Bot) -> Callable[[], object]:
-    subscription, _ = make_subscription()
-    subscriptions.end(subscription, Ended.GONE, code="status_410", detail="It answered 410.")
-    return lambda: subscriptions.resume(Subscription.objects.get())
 
 
 @pytest.mark.parametrize(
@@ -281,6 +212,58 @@ def test_a_full_lane_is_not_a_crowd():
     assert opened() == []
 
 
+def test_what_waits_is_named():
+    bot = make_live_bot()
+    channel = make_channel(bot)
+    long_ago = timezone.now() - 6 * MINUTE
+    lane = Lane.objects.create(kind=LaneKind.HANDLERS, bot=bot, key="echo", due_at=long_ago)
+    look()
+    incident = Incident.objects.get()
+    assert incident.detail.startswith("Handler runs wait in 1 lane,")
+    assert "handler runs say why" in incident.next_step
+
+    Job.objects.filter(pk=make_job(bot, channel).pk).update(created_at=long_ago)
+    look()
+    incident.refresh_from_db()
+    assert incident.detail.startswith("Jobs and handler runs wait in 2 lanes,")
+    assert "jobs and handler runs say why" in incident.next_step
+
+    lane.delete()
+    look()
+    incident.refresh_from_db()
+    assert incident.detail.startswith("Jobs wait in 1 lane,")
+
+
+def crowd(bot: Bot, **changes: Any) -> None:
+    """More deliveries in one lane than it should have, of a subscription like this."""
+    subscription, _ = make_subscription(ordered=True)
+    sequence.store(
+        [
+            Event(bot=bot, kind=Kind.GAP, dedupe_key=str(n), occurred_at=timezone.now())
+            for n in range(conditions.CROWD + 1)
+        ]
+    )
+    postoffice.sort()
+    Subscription.objects.filter(pk=subscription.pk).update(**changes)
+
+
+def test_a_receiver_that_is_too_slow_makes_a_lane_grow():
+    crowd(make_live_bot())
+    look()
+
+    assert opened() == [IncidentCode.LANE_GROWING]
+
+
+def test_a_receiver_that_takes_nothing_is_one_incident_whatever_waits_for_it():
+    now = timezone.now()
+    failing = {"failing_since": now - 16 * MINUTE, "error_detail": "It answered 503."}
+    crowd(make_live_bot(), **failing, rest_until=now + 5 * MINUTE)
+    Lane.objects.filter(kind=LaneKind.DELIVERIES).update(due_at=now - 16 * MINUTE)
+    look()
+
+    assert opened() == [IncidentCode.SUBSCRIPTION_FAILING]
+
+
 def test_credentials_that_have_expired_are_worse_than_those_that_will():
     bot = make_live_bot()
     today = timezone.now().date()
@@ -355,6 +338,115 @@ def test_incidents_are_forgotten_months_after_they_were_over():
     assert not Incident.objects.exists()
 
 
+def test_a_bot_that_is_deleted_closes_its_incidents():
+    bot = make_live_bot("treasury")
+    credentials_refused(bot)
+    look()
+
+    lifecycle.delete(bot)
+
+    told = Event.objects.get(kind=Kind.INCIDENT_CLOSED)
+    assert (told.bot, told.data["subject"]) == (None, "bot treasury")
+    assert told.data["seconds"] >= LONG.total_seconds()
+    look()
+    assert Incident.objects.get().closed_at is not None
+    assert told_events() == [(Kind.INCIDENT_CLOSED, IncidentCode.CREDENTIALS_REFUSED)]
+
+
+def test_a_subscription_that_is_removed_closes_its_incidents():
+    subscription_ended(make_live_bot())
+    look()
+
+    subscriptions.remove(Subscription.objects.get())
+
+    assert told_events() == [
+        (Kind.INCIDENT_OPENED, IncidentCode.SUBSCRIPTION_ENDED),
+        (Kind.INCIDENT_CLOSED, IncidentCode.SUBSCRIPTION_ENDED),
+    ]
+    look()
+    assert opened() == []
+    assert len(told_events()) == 2
+
+
+def test_what_was_only_noticed_of_a_bot_that_is_deleted_is_forgotten():
+    bot = make_live_bot()
+    down(bot)
+    incidents.look()
+
+    lifecycle.delete(bot)
+
+    assert not Incident.objects.exists()
+    assert told_events() == []
+
+
+@contextmanager
+def meanwhile(happens: Callable[[], object]) -> Iterator[None]:
+    """When somebody who looks has asked what is wrong, and is about to compare, this happens."""
+    to_happen = [happens]
+
+    def wait(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith("SELECT") and 'FROM "bots_incident"' in sql and to_happen:
+            to_happen.pop()()
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(wait):
+        yield
+    assert not to_happen, "nobody looked"
+
+
+def test_who_found_what_is_put_right_since_does_not_open_it_again():
+    bot = make_live_bot()
+    put_right = credentials_refused(bot)
+    incidents.look()
+
+    def put_right_and_looked_at() -> None:
+        put_right()
+        incidents.look()
+
+    with meanwhile(put_right_and_looked_at):
+        incidents.look()
+    incidents.look()
+
+    assert [kind for kind, _ in told_events()] == [Kind.INCIDENT_OPENED, Kind.INCIDENT_CLOSED]
+    assert Incident.objects.get().times == 1
+
+
+def test_who_began_before_it_went_wrong_does_not_close_it():
+    bot = make_live_bot()
+
+    def wrong_and_looked_at() -> None:
+        credentials_refused(bot)
+        incidents.look()
+
+    with meanwhile(wrong_and_looked_at):
+        incidents.look()
+    incidents.look()
+
+    assert [kind for kind, _ in told_events()] == [Kind.INCIDENT_OPENED]
+    assert Incident.objects.get().closed_at is None
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("goes", ["bot", "subscription"])
+def test_what_is_deleted_while_somebody_looks_stops_nobody(goes):
+    bot, other = make_live_bot(), make_live_bot("other")
+    subscription_ended(bot)
+    subscription = Subscription.objects.get()
+    credentials_refused(bot)
+    credentials_refused(other)
+    removals = {
+        "bot": lambda: lifecycle.delete(bot),
+        "subscription": lambda: subscriptions.remove(subscription),
+    }
+
+    with meanwhile(removals[goes]):
+        incidents.look()
+    incidents.look()
+
+    left = {"bot other", "bot echo" if goes == "subscription" else str(subscription)}
+    assert set(Incident.objects.filter(closed_at=None).values_list("subject", flat=True)) == left
+
+
 @pytest.mark.django_db(transaction=True)
 def test_several_that_look_at_the_same_time_open_it_once():
     credentials_refused(make_live_bot())
@@ -407,251 +499,3 @@ def test_looking_takes_as_many_queries_for_many_bots_as_for_one(settings, mailou
 
     assert fifty == one
     assert len(mailoutbox) == 4
-
-
-# Telling ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def mail(settings, mailoutbox):
-    settings.EMAIL_HOST = "mail.example.org"
-    settings.BOTADMIN_INCIDENT_MAIL = ["ops@example.org", "boss@example.org"]
-    settings.DEFAULT_FROM_EMAIL = "bots@example.org"
-    return mailoutbox
-
-
-def test_a_mail_tells_that_it_opened_and_one_that_it_closed(mail):
-    bot = make_live_bot("treasury")
-    down(bot)
-    look()
-    tell()
-    tell()
-    (first,) = mail
-    assert first.to == ["ops@example.org", "boss@example.org"]
-    assert first.from_email == "bots@example.org"
-    assert first.subject == "[botadmin] Opened: Not connected: bot treasury"
-    assert "No answer." in first.body
-
-    live(bot)
-    look()
-    tell()
-    tell()
-    assert len(mail) == 2
-    assert mail[1].subject == "[botadmin] Closed: Not connected: bot treasury"
-    assert "after 2" in mail[1].body  # so many minutes
-
-
-def test_many_at_once_become_one_mail(mail):
-    space = make_space()
-    bots = [make_live_bot(f"bot{n:03}", space=space) for n in range(30)]
-    for bot in bots:
-        down(bot)
-    look()
-    tell()
-
-    (only,) = mail
-    assert only.subject == "[botadmin] Incidents: 30 opened"
-    assert only.body.count("Not connected: bot ") == 20
-    assert "and 10 more" in only.body
-
-
-def test_what_comes_within_a_moment_is_waited_for(mail):
-    bots = [make_live_bot("one"), make_live_bot("two")]
-    down(bots[0])
-    look()
-    incidents.tell()
-    assert mail == []
-
-    down(bots[1])
-    look(MINUTE)
-    incidents.tell()
-    (only,) = mail
-    assert only.subject == "[botadmin] Incidents: 2 opened"
-
-
-def test_what_was_over_before_anybody_was_told_is_told_as_closed(mail):
-    bot = make_live_bot()
-    down(bot)
-    look()
-    live(bot)
-    look(timedelta())
-    tell()
-
-    (only,) = mail
-    assert only.subject == "[botadmin] Closed: Not connected: bot echo"
-
-
-def test_one_that_comes_and_goes_is_told_once(mail):
-    bot = make_live_bot()
-    for _ in range(3):
-        down(bot)
-        look(2 * MINUTE)
-        tell()
-        live(bot)
-        look(2 * MINUTE)
-        tell()
-
-    assert [message.subject.split()[1] for message in mail] == ["Opened:", "Closed:"]
-
-
-def test_one_that_comes_again_and_stays_is_told_again(mail):
-    bot = make_live_bot()
-    for _ in range(2):
-        down(bot)
-        look(2 * MINUTE)
-        tell()
-        live(bot)
-        look(2 * MINUTE)
-        tell()
-    down(bot)
-    look(2 * MINUTE)
-    look()
-    tell()
-
-    told = [message.subject.split()[1] for message in mail]
-    assert told == ["Opened:", "Closed:", "Opened:"]
-
-
-def test_a_mail_server_that_is_away_is_asked_again_and_holds_up_nobody(mail, settings, caplog):
-    working, settings.EMAIL_BACKEND = settings.EMAIL_BACKEND, SMTP
-    with socket.create_server(("127.0.0.1", 0)) as closed_soon:
-        settings.EMAIL_HOST, settings.EMAIL_PORT = closed_soon.getsockname()
-    bot = make_live_bot()
-    down(bot)
-    look()
-    tell()
-    assert "could not be told by mail" in caplog.text
-    live(bot)
-    look()
-    assert Incident.objects.get().closed_at is not None
-
-    settings.EMAIL_BACKEND = working
-    incidents.tell()
-    tell()
-    assert [message.subject for message in mail] == ["[botadmin] Closed: Not connected: bot echo"]
-
-
-def test_what_came_and_went_while_the_mail_server_was_away_is_told_as_it_is_now(mail, settings):
-    working, settings.EMAIL_BACKEND = settings.EMAIL_BACKEND, SMTP
-    with socket.create_server(("127.0.0.1", 0)) as closed_soon:
-        settings.EMAIL_HOST, settings.EMAIL_PORT = closed_soon.getsockname()
-    bot = make_live_bot()
-    for _ in range(2):
-        down(bot)
-        look(2 * MINUTE)
-        tell()
-        live(bot)
-        look(2 * MINUTE)
-        tell()
-    down(bot)
-    look(2 * MINUTE)
-    look()
-
-    settings.EMAIL_BACKEND = working
-    tell()
-    tell()
-    assert [message.subject.split()[1] for message in mail] == ["Opened:"]
-
-
-def test_who_dies_while_telling_leaves_it_to_be_told_again(mail):
-    down(make_live_bot())
-    look()
-    time_passes(MINUTE)
-    Telling.objects.update(try_at=timezone.now() + MINUTE)  # somebody took it and never came back
-    incidents.tell()
-    assert mail == []
-
-    tell()
-    tell()
-    assert len(mail) == 1
-
-
-def test_nothing_is_told_where_no_way_is_set_up(mailoutbox):
-    down(make_live_bot())
-    look()
-    tell()
-
-    assert mailoutbox == []
-    assert not Telling.objects.exists()
-
-
-def test_what_waits_for_a_way_that_is_gone_is_forgotten(mail, settings):
-    down(make_live_bot())
-    look()
-    settings.BOTADMIN_INCIDENT_MAIL = []
-    incidents.tidy()
-
-    assert not Telling.objects.exists()
-
-
-def test_no_secret_is_told(mail):
-    bot = make_live_bot()
-    down(bot, reason=f"Refused: {SECRET} is wrong.")
-    look()
-    tell()
-
-    assert SECRET not in mail[0].body
-    assert SECRET not in str(Event.objects.get(kind=Kind.INCIDENT_OPENED).data)
-
-
-# Through a bot ----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def herald(settings) -> Bot:
-    bot = make_live_bot("herald")
-    make_channel(bot, "ops")
-    settings.BOTADMIN_INCIDENT_BOT, settings.BOTADMIN_INCIDENT_CHANNEL = "herald", "ops"
-    return bot
-
-
-def said(bot: Bot) -> list[str]:
-    run_lanes()
-    return list(Message.objects.filter(bot=bot).order_by("pk").values_list("text", flat=True))
-
-
-def test_a_bot_tells_the_others(herald):
-    bot = make_live_bot()
-    down(bot, reason="No answer of @all, see [this](http://evil.example).")
-    look()
-    tell()
-    tell()
-
-    (text,) = said(herald)
-    assert "Not connected: bot echo" in text
-    assert "@all" not in text
-    assert "[this]" not in text
-
-
-def test_a_bot_is_not_asked_to_tell_of_itself(herald, mail):
-    down(herald)
-    look()
-    tell()
-
-    assert said(herald) == []
-    assert len(mail) == 1
-
-
-def test_a_bot_that_may_not_is_asked_again_later(herald, caplog):
-    Bot.objects.filter(pk=herald.pk).update(permissions=[])
-    down(make_live_bot())
-    look()
-    tell()
-    assert "has no permission" in caplog.text
-
-    Bot.objects.filter(pk=herald.pk).update(permissions=["post"])
-    tell()
-    assert len(said(herald)) == 1
-
-
-def test_a_bot_or_channel_that_is_not_there_is_said_in_the_log(herald, settings, caplog):
-    down(make_live_bot())
-    look()
-    settings.BOTADMIN_INCIDENT_CHANNEL = "nowhere"
-    tell()
-    assert "nowhere" in caplog.text
-
-    settings.BOTADMIN_INCIDENT_BOT = "nobody"
-    tell()
-    assert "There is no bot nobody" in caplog.text
-    assert Telling.objects.get(way=Way.BOT).told_at is None

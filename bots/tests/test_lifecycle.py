@@ -249,7 +249,7 @@ def test_a_bot_is_deleted_with_all_it_did():
     make_channel(bot)
     lifecycle.sync(bot, requested_by="alice")
 
-    bot.delete()
+    lifecycle.delete(bot)
 
     assert not Bot.objects.exists()
 

@@ -23,6 +23,7 @@ from spaces.testing.http_server import (
     answer,
     deaf,
     dripping,
+    flooding,
     head,
     reads_slowly,
     reset_after_reading,
@@ -383,8 +384,9 @@ def test_a_port_without_a_server_is_unreachable():
         dripping(b""),
         dripping(b"HTTP/1.1 200 OK\r\nX: ", b"x"),
         dripping(b"HTTP/1.1 100 C\r\n\r\n", b"H"),
+        flooding(b"HTTP/1.1 100 Continue\r\n\r\n"),
     ],
-    ids=["silent", "blank", "endless header", "forever"],
+    ids=["silent", "blank", "endless header", "forever", "flood"],
 )
 def test_a_server_that_does_not_come_to_an_answer_holds_nobody_for_longer(act):
     with HttpServer() as server, outbound() as calls:

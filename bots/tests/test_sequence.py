@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -197,3 +199,47 @@ def test_many_who_number_at_once_give_each_number_once():
     numbers = list(SequenceEntry.objects.filter(seq__gt=before).values_list("seq", flat=True))
     assert numbers == list(range(before + 1, before + 81))
     assert not Unnumbered.objects.exists()
+
+
+def test_what_the_migration_finds_numbered_already_it_leaves():
+    begins = import_module("bots.migrations.0007_the_sequence_begins")
+    bot = make_bot()
+    numbered = make_event(bot)
+    sequence.number()
+    before = sequence.head()
+    old = Event(bot=bot, kind=Kind.GAP, dedupe_key="old", occurred_at=timezone.now(), data={})
+    old.save()
+
+    for _ in range(2):
+        begins.begin(apps, None)
+        sequence.number()
+
+    assert read(after=before) == [old.pk]
+    assert SequenceEntry.objects.filter(event=numbered).count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer at a time")
+def test_numbering_does_not_wait_for_who_removes_a_bot():
+    bot, other = make_bot(), make_bot("other")
+    sequence.number()
+    before = sequence.head()
+    make_event(bot)
+    kept = make_event(other)
+    removing, go_on = threading.Event(), threading.Event()
+
+    def remove_slowly() -> None:
+        with transaction.atomic():
+            bot.delete()
+            removing.set()
+            assert go_on.wait(10)
+        connection.close()
+
+    slow = threading.Thread(target=remove_slowly)
+    slow.start()
+    assert removing.wait(10)
+    sequence.number()
+    go_on.set()
+    slow.join()
+
+    assert read(after=before) == [kept.pk]

@@ -33,6 +33,7 @@ class Receiver(BaseHTTPRequestHandler):
 
     def answer(self, status: int) -> None:
         self.send_response(status)
+        self.send_header("Content-Length", "0")
         self.end_headers()
 
 

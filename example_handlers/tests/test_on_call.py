@@ -49,6 +49,14 @@ def test_a_team_that_does_not_exist_is_said_so(chat, alice, write_rota):
     assert chat.last.text == "There is no team sales; there are: ops."
 
 
+def test_a_team_that_somebody_made_up_calls_nobody(chat, alice, write_rota):
+    write_rota({"ops": {"people": ["alice"], "since": "2026-01-05"}})
+
+    alice.says('!who is on call "@all\n# Fire"')
+
+    assert chat.last.text == "There is no team ＠all ＃ Fire; there are: ops."
+
+
 @pytest.mark.parametrize(
     "rota", ["", "[]", '{"ops": {}}', '{"ops": {"people": [], "since": "2026-01-05"}}']
 )

@@ -22,8 +22,16 @@ def test_a_reminder_comes_when_its_time_has_come_and_not_before(chat, alice):
     assert len(chat.said) == 1
 
     chat.passes(minutes=1)
-    assert chat.last.text == "@alice call  Bob\nand Carla"
+    assert chat.last.text == "@alice call Bob and Carla"
     assert chat.last.channel == "lobby"
+
+
+def test_a_reminder_calls_nobody_but_who_asked_for_it(chat, alice):
+    alice.says("!remind me in 1 minute to greet @all")
+
+    chat.passes(minutes=1)
+
+    assert chat.last.text == "@alice greet ＠all"
 
 
 def test_a_reminder_waits_as_a_job_and_so_outlives_every_process(chat, alice):

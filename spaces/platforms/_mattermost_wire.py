@@ -56,6 +56,7 @@ NAMED_COLORS = ("good", "warning", "danger")
 LATEST = 253_370_764_800_000  # ms; later than the year 9998 means nothing, and years end at 9999
 KEY_PROP = "botadmin_key"  # where a post of ours carries its key; the server keeps unknown props
 EPHEMERAL = "system_ephemeral"
+WEBHOOK = "webhook:"  # before the id of its maker; no id of the server has a colon
 
 # Posts that Mattermost writes about people; where the post says who it was about.
 JOINED = {
@@ -214,7 +215,7 @@ def posted(post: Fields, author: PersonInfo, own_id: str) -> Incoming:
             channel_id=post["channel_id"],
             person=author,
             people=people,
-            own=author.id == own_id,
+            own=post["user_id"] == own_id,
             raw=post,
         )
     return Incoming(
@@ -222,7 +223,7 @@ def posted(post: Fields, author: PersonInfo, own_id: str) -> Incoming:
         id=f"post:{post['id']}",
         occurred_at=moment(post["create_at"]),
         channel_id=post["channel_id"],
-        own=author.id == own_id,
+        own=post["user_id"] == own_id,
         system=is_system(post),
         raw=post,
         **_content(post, author),
@@ -235,7 +236,7 @@ def edited(post: Fields, author: PersonInfo, own_id: str) -> Incoming:
         id=f"edit:{post['id']}:{post['edit_at']}",
         occurred_at=moment(post["edit_at"]),
         channel_id=post["channel_id"],
-        own=author.id == own_id,
+        own=post["user_id"] == own_id,
         system=is_system(post),
         raw=post,
         **_content(post, author),
@@ -259,10 +260,18 @@ def is_system(post: Fields) -> bool:
 
 
 def author_of(post: Fields, known: PersonInfo | None = None) -> PersonInfo:
-    """Who wrote it. A webhook writes in the name of whoever made it; the raw post says so."""
+    """Who wrote it. A webhook writes under the id of whoever made it, and so does whoever knows its
+    URL: it is a bot with an id of its own, and that person neither wrote this nor is a bot."""
+    props = post.get("props") or {}
+    if _is_true(props.get("from_webhook")):
+        return PersonInfo(id=f"{WEBHOOK}{post['user_id']}", is_bot=True)
     info = known or PersonInfo(id=post["user_id"])
-    from_bot = (post.get("props") or {}).get("from_bot") == "true"
-    return replace(info, is_bot=True) if from_bot else info
+    return replace(info, is_bot=True) if _is_true(props.get("from_bot")) else info
+
+
+def _is_true(prop: Any) -> bool:
+    """The server writes words; programs that post may write anything."""
+    return str(prop).lower() == "true"
 
 
 def _content(post: Fields, author: PersonInfo) -> Fields:

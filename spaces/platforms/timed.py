@@ -20,15 +20,16 @@ class Incoming(io.RawIOBase):
         self._socket = connected
         self._file = connected.makefile("rb", buffering=0)
         self.seconds_left = connected.gettimeout() or 0.0
+        self.ends = float("inf")  # time.monotonic() after which nothing is read, whoever waited
         self.is_at_end = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        if self.seconds_left <= 0:
-            raise TimeoutError("timed out")
         started = time.monotonic()
+        if self.seconds_left <= 0 or started >= self.ends:
+            raise TimeoutError("timed out")
         self._socket.settimeout(self.seconds_left)
         try:
             count = self._file.readinto(buffer)
@@ -57,7 +58,11 @@ class TimedAnswer(HTTPResponse):
         self._incoming.seconds_left = min(self._incoming.seconds_left, seconds)
 
     def begin(self) -> None:
+        # While the head is read nobody waits for us: one that never ends, and comes so fast that we
+        # never wait for it, keeps to the same time.
+        self._incoming.ends = time.monotonic() + self._incoming.seconds_left
         super().begin()
+        self._incoming.ends = float("inf")
         # The library takes a head that is cut for one that is short, and its body for empty.
         if self._incoming.is_at_end:
             raise IncompleteRead(b"")

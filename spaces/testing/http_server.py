@@ -255,6 +255,17 @@ def dripping(start: bytes, drop: bytes = b" ") -> Act:
     return act
 
 
+def flooding(with_what: bytes) -> Act:
+    """The same again and again, as fast as it is read, for ever."""
+
+    def act(exchange: Exchange) -> None:
+        exchange.read()
+        while not exchange.server.stopping.is_set():
+            exchange.send(with_what * 1000)
+
+    return act
+
+
 def silent(exchange: Exchange) -> None:
     """Read the request and leave it at that."""
     exchange.read()

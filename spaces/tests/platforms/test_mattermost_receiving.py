@@ -6,6 +6,7 @@ How it is opened is told in `test_mattermost_check`, what becomes of it in `test
 from __future__ import annotations
 
 import pytest
+import requests
 
 from spaces.platforms.messages import (
     Card,
@@ -254,8 +255,30 @@ def test_a_name_that_a_post_gives_itself_is_not_its_authors(company, webhook):
         company.ask("alice", "POST", "/posts", body)
         told = ear.hear_text("trust me")
 
-    assert told.person.id == company.user("alice").id
+    assert told.person.id.removeprefix("webhook:") == company.user("alice").id
     assert told.person.username in ("", "alice")
+
+
+def test_what_a_webhook_posts_was_not_written_by_who_made_it(company):
+    company.make.admin()
+    hook = company.ask("admin", "POST", "/hooks/incoming", {"channel_id": company.lounge.id})
+    bot = company.connected()
+    cursor = bot.start_cursor()
+
+    # Whoever knows its URL posts, here through the stream, and what catching up brings
+    with listening(bot) as ear:
+        requests.post(
+            f"{company.server.url}/hooks/{hook['id']}", json={"text": "!deploy"}, timeout=5
+        )
+        heard = ear.hear_text("!deploy")
+    fetched = next(one for one in caught_up(bot, cursor) if one.text == "!deploy")
+
+    # It is a bot, and neither the person nor their name
+    for told in (heard, fetched):
+        assert told.person.is_bot
+        assert told.person.id == f"webhook:{company.user('admin').id}"
+        assert (told.person.username, told.person.email) == ("", "")
+    assert heard.id == fetched.id
 
 
 def test_who_is_a_bot_is_told_as_one(company):
