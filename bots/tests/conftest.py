@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 
 from bots import scrub
+from bots.tests.receiver import Receiver
 from spaces.testing import faulty
 
 
@@ -19,3 +22,11 @@ def _no_secrets_of_others(monkeypatch):
 def _end_scripts():
     yield
     faulty.reset()
+
+
+@pytest.fixture
+def receiver(settings):
+    """Takes webhooks on this machine, which may be called meanwhile."""
+    settings.BOTADMIN_ALLOWED_NETWORKS = [ip_network("127.0.0.0/8")]
+    with Receiver() as receiver:
+        yield receiver

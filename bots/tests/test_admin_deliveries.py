@@ -6,7 +6,6 @@ import html
 import json
 import re
 from datetime import timedelta
-from ipaddress import ip_network
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -27,7 +26,7 @@ from bots.tests.builders import (
     make_subscription,
     run_lanes,
 )
-from bots.tests.receiver import Answer, Receiver
+from bots.tests.receiver import Answer
 
 pytestmark = pytest.mark.django_db
 
@@ -39,13 +38,6 @@ def bot() -> Bot:
     bot = make_bot("treasury", name="Treasury")
     postoffice.sort()
     return bot
-
-
-@pytest.fixture
-def receiver(settings):
-    settings.BOTADMIN_ALLOWED_NETWORKS = [ip_network("127.0.0.0/8")]
-    with Receiver() as receiver:
-        yield receiver
 
 
 @pytest.fixture

@@ -37,13 +37,6 @@ def client():
     return make_client()
 
 
-@pytest.fixture
-def receiver(settings):
-    settings.BOTADMIN_ALLOWED_NETWORKS = [ip_network("127.0.0.0/8")]
-    with Receiver() as receiver:
-        yield receiver
-
-
 def subscribe(client, url=URL, **wanted):
     return client.post(LIST, {"url": url} | wanted, format="json")
 

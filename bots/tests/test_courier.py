@@ -35,17 +35,6 @@ from bots.tests.receiver import Answer, Receiver
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def _loopback(settings):
-    settings.BOTADMIN_ALLOWED_NETWORKS = [ip_network("127.0.0.0/8")]
-
-
-@pytest.fixture
-def receiver():
-    with Receiver() as receiver:
-        yield receiver
-
-
 @pytest.fixture
 def bot():
     bot = make_bot()
@@ -325,7 +314,8 @@ def test_when_somebody_is_at_home_again_all_that_waited_comes_at_once(bot, recei
     assert sorted(texts(receiver), key=int) == [f"{n}" for n in range(40)]
 
 
-def test_a_receiver_that_is_not_there_is_named_with_a_reason(bot):
+def test_a_receiver_that_is_not_there_is_named_with_a_reason(bot, settings):
+    settings.BOTADMIN_ALLOWED_NETWORKS = [ip_network("127.0.0.0/8")]
     with Receiver() as gone:
         subscription = subscribed(gone)
     say(bot, "hello")
