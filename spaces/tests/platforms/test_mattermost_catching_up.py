@@ -115,6 +115,7 @@ def test_answers_that_went_with_their_root_are_told_as_deleted(company):
     bot, root = company.connected(), company.write("alice", company.lounge, "a question")
     reply = company.write("bob", company.lounge, "an answer", root=root)
     cursor = bot.start_cursor()
+    company.controls.advance(0.002)
 
     company.make.delete(root)
 
