@@ -34,10 +34,15 @@ def ask(task: str, *arguments: object, expires: float | None = None) -> None:
 
 def sort_soon() -> None:
     """Have events numbered and handed on: by this process, if it can, else by any worker."""
+    if not sort_if_here():
+        ask("sort_events", expires=SORT_WITHIN_SECONDS)
+
+
+def sort_if_here() -> bool:
+    """As `sort_soon`, by this process or not at all; whether it can."""
     if _sorter is not None:
         _sorter()
-    else:
-        ask("sort_events", expires=SORT_WITHIN_SECONDS)
+    return _sorter is not None
 
 
 def sort_here(sorter: Callable[[], None] | None) -> None:

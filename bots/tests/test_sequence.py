@@ -11,7 +11,7 @@ from django.apps import apps
 from django.db import connection, transaction
 from django.utils import timezone
 
-from bots import sequence
+from bots import sequence, tasks, wakeups
 from bots.models import Event, SequenceEntry, Unnumbered
 from bots.sequence import Wanted
 from bots.tests.builders import make_bot, make_channel, make_event, make_job, run_lanes
@@ -243,3 +243,18 @@ def test_numbering_does_not_wait_for_who_removes_a_bot():
     slow.join()
 
     assert read(after=before) == [kept.pk]
+
+
+def test_a_worker_that_is_asked_to_sort_leaves_it_to_its_post_office():
+    bot = make_bot()
+    sequence.number()
+    make_event(bot)
+    asked = threading.Event()
+    wakeups.sort_here(asked.set)
+    try:
+        tasks.sort_events()
+    finally:
+        wakeups.sort_here(None)
+
+    assert asked.is_set()
+    assert Unnumbered.objects.count() == 1
