@@ -371,6 +371,8 @@ UNFOLD = {
             "href": lambda request: static("bots/icon.svg"),
         }
     ],
+    "STYLES": [lambda request: static("bots/botadmin.css")],
+    "SCRIPTS": [lambda request: static("bots/live.js")],
     "DASHBOARD_CALLBACK": "bots.admin.front.front",
     "SIDEBAR": {"navigation": "bots.admin.navigation.sidebar"},
 }

@@ -15,14 +15,14 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
-from unfold.contrib.filters.admin import ChoicesDropdownFilter
-from unfold.decorators import action, display
+from unfold.decorators import display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminSelectWidget
 
 from bots import access, handlers, lifecycle
 from bots.access import Act
 from bots.admin import credentials, looks, platforms
-from bots.admin.base import Button, OperatorAdmin, Press, VisibleFilter, actor_of, may, plain
+from bots.admin.base import Button, Press, actor_of, may, plain
+from bots.admin.bot_list import BotList
 from bots.admin.operations import OPERATIONS
 from bots.admin.options import PREFIX, OptionsForm, option_fields, shown
 from bots.connections import states
@@ -166,25 +166,7 @@ def _can_list(bot: Bot) -> bool:
 
 
 @admin.register(Bot)
-class BotAdmin(OperatorAdmin):
-    list_display = (
-        "name",
-        "slug",
-        "state_shown",
-        "space",
-        "platform_shown",
-        "receive",
-        "last_event_shown",
-    )
-    list_select_related = ("space", "connection")
-    list_filter = (
-        ("space", VisibleFilter),
-        ("connection__state", ChoicesDropdownFilter),
-        "enabled",
-    )
-    search_fields = ("name", "slug", "space__name")
-    actions = ("start_chosen", "stop_chosen", "reconnect_chosen", "sync_chosen")
-    empty_hint = "A bot is an account in a space. Add a space first, then a bot there."
+class BotAdmin(BotList):
     change_form_outer_before_template = "admin/bots/bot/before.html"
     presses: ClassVar[dict[str, Press]] = {
         "test": Press(label="Test", icon="stethoscope", run=_test, variant="primary"),
@@ -463,25 +445,6 @@ class BotAdmin(OperatorAdmin):
             )
         return buttons
 
-    @action(description="Start", permissions=["operate"])
-    def start_chosen(self, request: HttpRequest, queryset: QuerySet[Bot]) -> None:
-        self.do_each(request, queryset, lifecycle.start, "Bots started")
-
-    @action(description="Stop", permissions=["operate"])
-    def stop_chosen(self, request: HttpRequest, queryset: QuerySet[Bot]) -> None:
-        self.do_each(request, queryset, lifecycle.stop, "Bots stopped")
-
-    @action(description="Reconnect", permissions=["operate"])
-    def reconnect_chosen(self, request: HttpRequest, queryset: QuerySet[Bot]) -> None:
-        self.do_each(request, queryset, lifecycle.reconnect, "Bots that connect anew")
-
-    @action(description="Sync", permissions=["operate"])
-    def sync_chosen(self, request: HttpRequest, queryset: QuerySet[Bot]) -> None:
-        by = actor_of(request).label
-        self.do_each(
-            request, queryset, lambda bot: lifecycle.sync(bot, requested_by=by), "Jobs for Sync"
-        )
-
     # What is shown ------------------------------------------------------------------------------
 
     def beside(self, request: HttpRequest, row: Any) -> dict[str, Any]:
@@ -521,21 +484,9 @@ class BotAdmin(OperatorAdmin):
             },
         }
 
-    @display(description="State", ordering="connection__state")
-    def state_shown(self, bot: Bot) -> str:
-        return looks.state(states.shown(bot).state)
-
     @display(description="Space")
     def space_shown(self, bot: Bot) -> str:
         return f"{bot.space} ({platforms.label(bot.space.platform)})"
-
-    @display(description="Platform", ordering="space__platform")
-    def platform_shown(self, bot: Bot) -> str:
-        return platforms.label(bot.space.platform)
-
-    @display(description="Last event", ordering="connection__last_event_at")
-    def last_event_shown(self, bot: Bot) -> str:
-        return looks.moment(bot.connection.last_event_at)
 
     @display(description="Credentials")
     def credentials_shown(self, bot: Bot) -> str:

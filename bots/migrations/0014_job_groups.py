@@ -1,0 +1,9 @@
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("bots", "0013_audit"),
+    ]
+
+    operations = []
