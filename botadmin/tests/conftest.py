@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from botadmin.testing.services import PostgreSQL, Redis
+from botadmin.tests.browser import browser, chromium
 from botadmin.tests.mattermost_company import BOTS, Company
 from botadmin.tests.mattermost_storm import Proxy
 from botadmin.tests.processes import environment, manage, until
 from botadmin.tests.production import HOLDERS, Production, Traffic
 from spaces.testing.mattermost import SimulatedMattermost
+
+__all__ = ["browser", "chromium"]  # fixtures
 
 
 @pytest.fixture(scope="session")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from ipaddress import ip_network
-from urllib.parse import urlsplit
 
 import pytest
-from django.contrib.auth.models import User
 from django.urls import reverse
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import expect
 
+from botadmin.tests.browser import Browser
 from bots.models import Bot, Delivery, Job, Message, Subscription
 from bots.tests.builders import deliver, make_bot, make_event, make_person, run_lanes
 from bots.tests.receiver import Answer, Receiver
@@ -19,16 +16,6 @@ from spaces.models import Channel, Space
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 SECRET = "open-sesame-42"
 LISTS = [
     "bots_bot",
@@ -49,68 +36,22 @@ LISTS = [
 ]
 
 
-@dataclass
-class Browser:
-    """A page, and what it complained about or asked of others meanwhile."""
-
-    page: Page
-    home: str
-    complaints: list[str] = field(default_factory=list)
-    foreign: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.page.on(
-            "console",
-            lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None,
-        )
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self._note(request.url))
-
-    def _note(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("data", "blob") and parts.netloc != urlsplit(self.home).netloc:
-            self.foreign.append(url)
-
-    def open(self, name: str, *args: object) -> None:
-        self.page.goto(self.home + reverse(f"admin:{name}", args=args))
-
-    def press(self, label: str) -> None:
-        self.page.get_by_role("button", name=label, exact=True).click()
-
-    def follow(self, label: str) -> None:
-        self.page.get_by_role("link", name=label, exact=True).click()
-
-
-@pytest.fixture
-def browser(live_server, monkeypatch) -> Iterator[Browser]:
-    # Playwright runs an event loop in this thread, and Django then refuses the database here; it
-    # cannot know that the loop only runs while we wait for the browser.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-    User.objects.create_superuser("alice", password="password")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = chromium.new_page(viewport={"width": 1280, "height": 900})
-        page.set_default_timeout(8_000)
-        browser = Browser(page=page, home=live_server.url)
-        log_in(browser)
-        yield browser
-        chromium.close()
-    assert browser.complaints == []
-    assert browser.foreign == []
-
-
-def log_in(browser: Browser) -> None:
-    browser.open("login")
-    browser.page.get_by_label("Username").fill("alice")
-    browser.page.get_by_label("Password").fill("password")
-    browser.page.locator("[type=submit]").click()
-    expect(browser.page).to_have_url(browser.home + reverse("admin:index"))
-
-
 def wait_for_state(browser: Browser, state: str) -> None:
     """The page of a job follows it by itself."""
     run_lanes()
     expect(browser.page.get_by_text(state, exact=True).first).to_be_visible()
+
+
+def test_somebody_logs_in(browser):
+    page = browser.page
+    page.context.clear_cookies()
+
+    browser.open("index")
+    page.get_by_label("Username").fill("alice")
+    page.get_by_label("Password").fill("password")
+    page.locator("[type=submit]").click()
+
+    expect(page).to_have_url(browser.home + reverse("admin:index"))
 
 
 def test_an_operator_goes_from_nothing_to_the_outcome_for_each_person(browser):
