@@ -1,0 +1,104 @@
+"""Somebody who may only look sees everything, and can change nothing: tried at every address."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test import Client
+from rest_framework.test import APIClient
+
+from botadmin.tests import estate
+from botadmin.tests.estate import Estate
+from bots.api.schema import Generator
+
+pytestmark = pytest.mark.django_db
+
+WRITES = re.compile(r"\s*(INSERT INTO|UPDATE|DELETE FROM)\s+\W?(\w+)", re.IGNORECASE)
+# What requests leave behind by themselves: that somebody is logged in, what they were told.
+HARMLESS = {"django_session", "auth_user"}
+# Forms and buttons that change something are not shown at all to somebody who may not.
+FOR_CHANGES = re.compile(
+    r"_(add|delete|do|ask|rotate|replay|password_change)$|^admin:(bots|spaces|auth)_\w+_add$"
+)
+
+
+@pytest.fixture
+def the_estate() -> Estate:
+    built = estate.build()
+    may_view = Permission.objects.filter(codename__startswith="view_")
+    built.keeper.user_permissions.set(may_view)
+    return built
+
+
+@pytest.fixture
+def watcher(the_estate: Estate) -> Client:
+    client = Client(raise_request_exception=False)
+    client.force_login(the_estate.keeper)
+    return client
+
+
+@contextmanager
+def nothing_changes(about: str) -> Iterator[None]:
+    written = []
+
+    def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if (found := WRITES.match(sql)) and found[2] not in HARMLESS:
+            written.append(sql)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(note):
+        yield
+    assert not written, f"{about}: {written}"
+
+
+def test_who_may_only_look_sees_every_page(the_estate, watcher):
+    for address in estate.addresses(the_estate):
+        if FOR_CHANGES.search(address.name):
+            continue
+        with nothing_changes(address.path):
+            answer = watcher.get(address.path)
+        assert answer.status_code == 200, (address, answer.status_code)
+
+
+def test_who_may_only_look_is_shown_no_form_that_changes_something(the_estate, watcher):
+    for address in estate.addresses(the_estate):
+        if FOR_CHANGES.search(address.name):
+            with nothing_changes(address.path):
+                answer = watcher.get(address.path)
+            assert answer.status_code in (302, 403, 404, 405), (address, answer.status_code)
+
+
+def test_who_may_only_look_changes_nothing_at_any_address(the_estate, watcher):
+    for address in estate.addresses(the_estate):
+        with nothing_changes(address.path):
+            answer = watcher.post(address.path, {"post": "yes", "action": "delete_selected"})
+        assert answer.status_code < 500, (address, answer.status_code)
+
+
+def test_who_may_only_look_changes_nothing_through_the_api(the_estate, watcher):
+    api = APIClient(raise_request_exception=False)
+    api.force_login(the_estate.keeper)
+    values = {
+        "slug": the_estate.bot.slug,
+        "channel": the_estate.channel.pk,
+        "message": the_estate.bot.messages.first().pk,
+        "job": the_estate.bot.jobs.first().pk,
+        "subscription": 1,
+        "delivery": 1,
+    }
+    paths = Generator().get_schema(public=True)["paths"]
+    tried = 0
+    for path, operations in paths.items():
+        for method in operations.keys() & {"post", "put", "patch", "delete"}:
+            url = path.format_map(values)
+            with nothing_changes(f"{method} {url}"):
+                answer = getattr(api, method)(url, {}, format="json")
+            assert answer.status_code in (403, 404), (method, path, answer.status_code)
+            tried += 1
+    assert tried > 30
