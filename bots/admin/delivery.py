@@ -189,7 +189,7 @@ class DeliveryAdmin(GrowingAdmin):
 
 
 def _scrolled(text: str) -> SafeString:
-    return format_html('<div style="{}">{}</div>', SCROLLED, looks.block(text))
+    return format_html('<div style="{}" tabindex="0">{}</div>', SCROLLED, looks.block(text))
 
 
 def _told(number: int, attempt: DeliveryAttempt) -> dict[str, Any]:
