@@ -6,7 +6,7 @@ parameters nobody can fill in is an error that says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,23 @@ from django.db.models import Model
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
-from bots import processes
+from bots import bulk_actions, job_groups, processes
+from bots.admin import front, job_many
+from bots.admin.bot_pieces import PIECES
 from bots.admin.operations import OPERATIONS
-from bots.models import Bot, HandlerRun, Incident, IncidentCode, Lane, Message, Severity
+from bots.chat import acts, talk_views
+from bots.models import (
+    Bot,
+    BulkKind,
+    GroupKind,
+    HandlerRun,
+    Incident,
+    IncidentCode,
+    Job,
+    Lane,
+    Message,
+    Severity,
+)
 from bots.tests.builders import (
     deliver,
     make_bot,
@@ -34,6 +48,16 @@ from bots.tests.builders import (
 )
 from spaces.models import Channel
 
+# Of URLs with a `name` in them: those that it can be.
+NAMES: dict[str, Iterable[str]] = {
+    "fleet": front.PIECES,
+    "bots_bot_ask": OPERATIONS,
+    "bots_bot_piece": PIECES,
+    "bots_bot_lane": ("pause", "resume", "drain"),
+    "bots_job_all": job_many.ACTS,
+    "steer": talk_views.STEPS,
+    "act": acts.ACTS,
+}
 NOT_PAGES = {
     "autocomplete",
     "login",
@@ -73,6 +97,11 @@ def build() -> Estate:
     make_job(bot, None, kind="channel.create", payload={"kind": "public", "name": "attic"})
     processes.worked()
     deliver()
+    bulk_actions.ask(BulkKind.RECONNECT, [bot], user=keeper)
+    wanted = job_groups.Wanted(
+        kind=GroupKind.ADD, people=["@dagobert", "@nobody"], channels=[channel]
+    )
+    job_groups.work(job_groups.ask(bot, wanted, requested_by="bob").pk)
     lane = Lane.objects.filter(bot=bot)[:1].get()
     HandlerRun.objects.create(bot=bot, event=event, handler="echo", lane=lane)
     Incident.objects.create(
@@ -127,12 +156,20 @@ def _fill(pattern: URLPattern, estate: Estate) -> Iterator[dict[str, Any]]:
                 filled[name] = row.pk
             case "app_label":
                 filled[name] = "bots"
-            case "slug" | "bot":
+            case "slug":
                 filled[name] = estate.bot.slug
-            case "channel":
+            case "bot_pk":
+                filled[name] = estate.bot.pk
+            case "room_id":
                 filled[name] = estate.channel.pk
-            case "message" | "thread":
+            case "message_id" | "thread_id":
                 filled[name] = Message.objects.filter(bot=estate.bot)[:1].get().pk
+            case "job_id":
+                filled[name] = Job.objects.filter(bot=estate.bot)[:1].get().pk
+            case "lane_pk":
+                filled[name] = Lane.objects.filter(bot=estate.bot)[:1].get().pk
+            case "number":
+                filled[name] = 0
             case "name":
                 continue
             case _:
@@ -144,12 +181,12 @@ def _fill(pattern: URLPattern, estate: Estate) -> Iterator[dict[str, Any]]:
         yield {**filled, "name": name}
 
 
-def _choices(url: str, model_admin: Any) -> list[str]:
+def _choices(url: str, model_admin: Any) -> Iterable[str]:
     if url.endswith("_do"):
         return list(model_admin.presses)
-    if url.endswith("_ask"):
-        return list(OPERATIONS)
-    raise AssertionError(f"nobody knows which names {url} takes")
+    if url not in NAMES:
+        raise AssertionError(f"nobody knows which names {url} takes")
+    return NAMES[url]
 
 
 def _admin_of(url: str) -> ModelAdmin[Any] | None:
@@ -167,7 +204,10 @@ def _row(model: type[Model], estate: Estate) -> Model:
         return estate.channel
     if model is User:
         return estate.keeper
-    row = model._default_manager.first()
+    rows = model._default_manager.all()
+    if any(field.name == "bot" for field in model._meta.fields):
+        rows = rows.filter(bot=estate.bot)
+    row = rows.first()
     if row is None:
         raise AssertionError(f"the estate has no {model._meta.verbose_name}: build one")
     return row
