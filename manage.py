@@ -8,6 +8,8 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
+from bots import who
+
 EXIT_MISCONFIGURED = 2
 
 
@@ -18,7 +20,8 @@ def main() -> None:
     except ImproperlyConfigured as error:
         sys.stderr.write(f"manage.py: {error}\n")
         sys.exit(EXIT_MISCONFIGURED)
-    execute_from_command_line(sys.argv)
+    with who.acting(who.command()):  # its threads are nobody's
+        execute_from_command_line(sys.argv)
 
 
 if __name__ == "__main__":

@@ -232,9 +232,13 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 5},
     },
     "news": {"task": "bots.tasks.tell_of_incidents", "schedule": 5.0, "options": {"expires": 5}},
+    "tallies": {"task": "bots.tasks.count_events", "schedule": 2.0, "options": {"expires": 5}},
     "tidy": {"task": "bots.tasks.tidy", "schedule": 60.0, "options": {"expires": 60}},
     "prune": {"task": "bots.tasks.prune", "schedule": 60.0, "options": {"expires": 60}},
 }
+
+# Days that the audit log keeps who changed what; 0 = for ever
+BOTADMIN_KEEP_AUDIT_DAYS = env.integer("BOTADMIN_KEEP_AUDIT_DAYS", 0, least=0, most=36_500)
 
 # Incidents: where they are told besides the admin and the events
 
@@ -284,6 +288,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "bots.doors.Doors",  # after those that find out who asks
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "botadmin.urls"
@@ -337,6 +342,7 @@ SPECTACULAR_SETTINGS = {
     "DEFAULT_GENERATOR_CLASS": "bots.api.schema.Generator",
     "ENUM_NAME_OVERRIDES": {
         "Ability": "spaces.platforms.contract.Ability",
+        "AuditDoor": "bots.api.audit.DOOR_NAMES",
         "ChannelKind": "spaces.platforms.messages.ChannelKind",
         "ConnectionState": "bots.models.State.values",
         "DeliveryState": "bots.api.deliveries.STATES",
@@ -372,7 +378,10 @@ UNFOLD = {
         }
     ],
     "STYLES": [lambda request: static("bots/botadmin.css")],
-    "SCRIPTS": [lambda request: static("bots/live.js")],
+    "SCRIPTS": [
+        lambda request: static("bots/live.js"),
+        lambda request: static("bots/widgets.js"),
+    ],
     "DASHBOARD_CALLBACK": "bots.admin.front.front",
     "SIDEBAR": {"navigation": "bots.admin.navigation.sidebar"},
 }

@@ -11,10 +11,20 @@ from dataclasses import dataclass
 from enum import Enum
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from bots.models import ApiToken, Bot, Delivery, Scope, Subscription
+from bots import audit
+from bots.models import (
+    ApiToken,
+    AuditEntry,
+    Bot,
+    BulkAction,
+    BulkItem,
+    Delivery,
+    Scope,
+    Subscription,
+)
 from bots.models.token import digest
 from bots.recent import Recent
 from spaces.models import Channel, Participant, Person, Space
@@ -166,11 +176,36 @@ def deliveries(actor: Actor) -> QuerySet[Delivery]:
     return Delivery.objects.filter(subscription__in=mine, event__bot__in=bots(actor))
 
 
+def audit_entries(actor: Actor) -> QuerySet[AuditEntry]:
+    """The entries of the audit log this actor may read: those of their bots, and what they did
+    themselves."""
+    if actor.sees_all:
+        return AuditEntry.objects.all()
+    return AuditEntry.objects.filter(Q(bot__in=bots(actor)) | Q(actor_key=actor.key))
+
+
+def bulk_actions(actor: Actor) -> QuerySet[BulkAction]:
+    """What was done with many bots, where one of them is the actor's."""
+    if actor.sees_all:
+        return BulkAction.objects.all()
+    mine = bulk_items(actor).filter(action=OuterRef("pk"))
+    return BulkAction.objects.filter(Exists(mine))
+
+
+def bulk_items(actor: Actor) -> QuerySet[BulkItem]:
+    """What became of it for those bots that the actor may see."""
+    if actor.sees_all:
+        return BulkItem.objects.all()
+    return BulkItem.objects.filter(bot__in=bots(actor))
+
+
 def give(actor: Actor, bot: Bot) -> None:
     """Let who created a bot see it, too: add it to the token, or to the user's groups."""
     if actor.sees_all:
         return
     if actor.token is not None:
-        actor.token.bots.add(bot)
+        with audit.changing(actor.token, ["bots"]):
+            actor.token.bots.add(bot)
     elif actor.user is not None:
-        bot.groups.add(*actor.user.groups.all())
+        with audit.changing(bot, ["groups"]):
+            bot.groups.add(*actor.user.groups.all())

@@ -10,7 +10,9 @@ class BotsConfig(AppConfig):
     verbose_name = "Bots"
 
     def ready(self) -> None:
-        from bots import courier, handlers, runner, syncing  # noqa: F401 - they register themselves
+        # They register themselves.
+        from bots import courier, handlers, runner, syncing  # noqa: F401
+        from bots.audit import accounts  # noqa: F401
 
         post_migrate.connect(_set_clocks, sender=self)
         # Any installed app may register handlers with @on in its handlers.py.

@@ -48,9 +48,10 @@ def upsert(
     unique: Sequence[str],
     update: Sequence[str] = (),
     fill: Sequence[str] = (),
+    add: Sequence[str] = (),
 ) -> list[int]:
-    """Store new rows of one model; where the `unique` columns are taken, `update` the old row, and
-    `fill` what is null in it.
+    """Store new rows of one model; where the `unique` columns are taken, `update` the old row,
+    `fill` what is null in it, and `add` to its numbers.
 
     Returns the ids of those that were stored or changed; the rows themselves get none.
     """
@@ -59,6 +60,7 @@ def upsert(
     table = rows[0]._meta.db_table
     changes = [f"{column} = EXCLUDED.{column}" for column in update]
     changes += [f"{column} = COALESCE({table}.{column}, EXCLUDED.{column})" for column in fill]
+    changes += [f"{column} = {table}.{column} + EXCLUDED.{column}" for column in add]
     action = f"UPDATE SET {', '.join(changes)}" if changes else "NOTHING"
     conflict = f"ON CONFLICT ({', '.join(unique)}) DO {action}"
     ids: list[int] = []

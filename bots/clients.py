@@ -13,20 +13,22 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 from weakref import WeakSet
 
+from django.db.models import QuerySet
+
 from bots import closing
 from bots.connections import states
 from bots.memory import StoredMemory
 from bots.models import Bot, Credential
-from bots.secrets import decrypt, resolve
+from bots.secrets import decrypt, resolve, reveal
 from spaces import sync
 from spaces.platforms import registry
-from spaces.platforms.contract import Account, Platform, effective_options
+from spaces.platforms.contract import Account, Memory, Platform, effective_options
 from spaces.platforms.errors import CredentialsRefused, Misconfigured, Rejected, Unavailable
 from spaces.platforms.messages import Identity
 
@@ -56,13 +58,27 @@ def build(bot: Bot) -> Platform:
     return platform(account(bot))
 
 
+def build_with(bot: Bot, entered: Mapping[str, str]) -> Platform:
+    """As `build`, with these credentials instead of stored ones, given as an operator enters them;
+    an empty one takes the stored one away. It remembers nothing: a session that the stored ones
+    opened would say that these are good."""
+    instead = {name: reveal(text) for name, text in entered.items()}
+    stored = Credential.objects.filter(bot=bot).exclude(name__in=instead)
+    platform = registry.get(bot.space.platform)
+    return platform(_account(bot, _in_clear(stored) | instead, Memory()))
+
+
 def account(bot: Bot) -> Account:
     """All a platform is told about `bot`, secrets in clear. Raises `Misconfigured`."""
+    return _account(bot, _in_clear(Credential.objects.filter(bot=bot)), StoredMemory(bot))
+
+
+def _in_clear(stored: QuerySet[Credential]) -> dict[str, str]:
+    return {c.name: resolve(c.reference) if c.reference else decrypt(c.value) for c in stored}
+
+
+def _account(bot: Bot, credentials: dict[str, str], memory: Memory) -> Account:
     platform = registry.get(bot.space.platform)
-    credentials = {
-        c.name: resolve(c.reference) if c.reference else decrypt(c.value)
-        for c in Credential.objects.filter(bot=bot)
-    }
     for declared in platform.credentials:
         if declared.required and not credentials.get(declared.name):
             raise Misconfigured(
@@ -77,7 +93,7 @@ def account(bot: Bot) -> Account:
         options=options(bot),
         credentials=credentials,
         read_receipts=bot.read_receipts,
-        memory=StoredMemory(bot),
+        memory=memory,
     )
 
 

@@ -33,7 +33,7 @@ from uuid import uuid4
 from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
-from bots import bulk, dispatch, lanes, outbound, receivers, sequence, signing, subscriptions
+from bots import audit, bulk, dispatch, lanes, outbound, receivers, sequence, signing, subscriptions
 from bots.lanes import Claim
 from bots.models import (
     Delivery,
@@ -225,8 +225,9 @@ def body(entry: SequenceEntry) -> dict[str, Any]:
 
 
 def ping(subscription: Subscription) -> Answer:
-    """Post a message that is no event, at once, for somebody who waits for the answer; nothing is
-    noted of it. Raises `CallFailed`, and `Misconfigured` for a secret that cannot be read."""
+    """Post a message that is no event, at once, for somebody who waits for the answer, which nobody
+    keeps. Raises `CallFailed`, and `Misconfigured` for a secret that cannot be read."""
+    audit.record("subscription.tested", subscription)
     message = {"type": "ping", "timestamp": rfc3339(timezone.now()), "data": {}}
     secrets = subscriptions.secrets(subscription)
     return _send(subscription, f"ping_{uuid4().hex}", message, secrets)

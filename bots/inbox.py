@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from operator import attrgetter
@@ -359,7 +359,8 @@ def _store_new(new: Sequence[New], ledger: reactions.Ledger) -> list[tuple[Event
     events = [_event(f) for f in told]
     sequence.store(events)
     memberships.keep(found)
-    _keep_messages(found, ledger)
+    event_ids = {id(f): event.pk for f, event in zip(told, events, strict=True)}
+    _keep_messages(found, ledger, event_ids)
     return [(event, f.incoming) for event, f in zip(events, told, strict=True)]
 
 
@@ -470,12 +471,16 @@ def _person(info: PersonInfo) -> dict[str, Any]:
 # Messages ---------------------------------------------------------------------------------------
 
 
-def _keep_messages(found: Sequence[Found], ledger: reactions.Ledger) -> None:
+def _keep_messages(
+    found: Sequence[Found], ledger: reactions.Ledger, event_ids: Mapping[int, int]
+) -> None:
+    """`event_ids` are those of the events that tell of what was found, by the `id` of it."""
     rows = []
     for f in found:
         if f.incoming.kind == Kind.MESSAGE_POSTED and f.channel_id is not None:
             row = message_from(f.incoming, f.received.bot_id, f.channel_id, f.person_id)
             row.reactions = ledger.of(f.received, f.incoming)
+            row.event_id = event_ids.get(id(f))
             rows.append(row)
     keep_messages(rows)
     _change_messages(found)
@@ -487,7 +492,7 @@ def keep_messages(rows: Iterable[Message]) -> None:
         list({(row.bot_id, row.remote_id): row for row in rows}.values()),
         unique=["bot_id", "remote_id"],
         update=["files"],
-        fill=["reactions"],
+        fill=["reactions", "event_id"],
     )
 
 

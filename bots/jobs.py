@@ -12,15 +12,21 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from bots import bulk, lanes, sequence, targets
+from bots import audit, bulk, lanes, sequence, targets
 from bots.models import (
     Bot,
     Event,
+    Fate,
+    GroupItem,
+    GroupState,
     Job,
+    JobGroup,
     JobKind,
+    Lane,
     LaneKind,
     Permission,
     Priority,
@@ -33,6 +39,8 @@ from spaces.platforms import registry
 from spaces.platforms.contract import Ability
 from spaces.platforms.errors import Misconfigured
 from spaces.platforms.messages import ChannelKind, Kind, PersonRef
+
+CANCELLED_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +58,8 @@ class Request:
     ordered: bool = True
     not_before: datetime | None = None
     expires_at: datetime | None = None
+    group: JobGroup | None = None  # what it is a part of
+    handler_run_id: int | None = None  # the turn of a handler that asks
 
 
 # What each kind needs: of the platform, and of the bot's own permissions.
@@ -183,6 +193,8 @@ def _entry(
         not_before=request.not_before,
         expires_at=request.expires_at,
         requested_by=requested_by[:200],
+        group=request.group,
+        handler_run_id=request.handler_run_id,
     )
     return lanes.Entry(
         key=key if request.ordered else f"{targets.UNORDERED}:{key}",
@@ -200,6 +212,30 @@ def cancel(job: Job) -> None:
     with transaction.atomic():
         _move(job, WorkState.CANCELLED, finished_at=Now())
         _tell_finished(job)
+        audit.record("job.cancelled", job)
+
+
+def cancel_waiting(lane: Lane, *, newest: int) -> int:
+    """Cancel the next of the jobs that are queued in a lane, up to the one with the id `newest`;
+    returns how many. Those that a worker is just taking are left to it."""
+    return _cancel_some(Job.objects.filter(lane=lane, pk__lte=newest))
+
+
+def cancel_group(group: JobGroup) -> None:
+    """Cancel what is queued of a group, but for what a worker is just taking."""
+    while _cancel_some(group.jobs.all()):
+        pass
+
+
+def _cancel_some(rows: QuerySet[Job]) -> int:
+    with transaction.atomic():
+        queued = rows.filter(state=WorkState.QUEUED).order_by("pk")
+        jobs = list(queued.select_for_update(skip_locked=True)[:CANCELLED_AT_ONCE])
+        for job in jobs:
+            job.state, job.finished_at = WorkState.CANCELLED, timezone.now()
+        bulk.update(jobs, ["state", "finished_at"])
+        sequence.store_once([finished_event(job) for job in jobs])
+    return len(jobs)
 
 
 def retry(job: Job) -> None:
@@ -209,7 +245,9 @@ def retry(job: Job) -> None:
     """
     if job.state == WorkState.UNCERTAIN:
         raise Conflict(f"Job {job.pk} is uncertain: resolve it as sent or not_sent.")
-    _queue_again(job)
+    with transaction.atomic():
+        _queue_again(job)
+        audit.record("job.retried", job)
 
 
 def resolve_sent(job: Job) -> None:
@@ -225,12 +263,15 @@ def resolve_sent(job: Job) -> None:
             next_step="",
         )
         _tell_finished(job)
+        audit.record("job.resolved", job, note="As sent.")
 
 
 def resolve_not_sent(job: Job) -> None:
     """A person saw that an uncertain job was not done: it is tried again."""
     _only_uncertain(job)
-    _queue_again(job)
+    with transaction.atomic():
+        _queue_again(job)
+        audit.record("job.resolved", job, note="As not sent: it is tried again.")
 
 
 def answered(job: Job) -> bool:
@@ -298,7 +339,20 @@ def _queue_again(job: Job) -> None:
             error_detail="",
             next_step="",
         )
+        _open_group_again(job)
         lanes.put_again(job.lane_id)
+
+
+def _open_group_again(job: Job) -> None:
+    """Whoever follows the group of the job waits for it once more."""
+    if job.group_id is None:
+        return
+    # In the order in which all who write this do: the group, then its items.
+    JobGroup.objects.filter(pk=job.group_id, state=GroupState.FINISHED).update(
+        state=GroupState.RUNNING, finished_at=None
+    )
+    over = GroupItem.objects.filter(job=job, state__in=(Fate.FAILED, Fate.CANCELLED))
+    over.update(state=Fate.WAITING, code="", detail="")
 
 
 def _move(job: Job, to: WorkState, **changes: Any) -> None:

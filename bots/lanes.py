@@ -109,7 +109,8 @@ MAKE_DUE = """
             THEN bots_lane.due_at ELSE EXCLUDED.due_at END,
         priority = CASE WHEN bots_lane.priority < EXCLUDED.priority
             THEN bots_lane.priority ELSE EXCLUDED.priority END
-    RETURNING id, {owner} AS owner, key, holder = '' AND due_at = {now} AS asleep
+    RETURNING id, {owner} AS owner, key,
+        holder = '' AND due_at = {now} AND paused_at IS NULL AS asleep
 """
 ROW = "(%s, %s, %s, %s, %s, {due}, 1, '', 0)"
 # Both at once, for PostgreSQL: against BEGIN, two statements and COMMIT it takes 0.3 ms of our
@@ -240,7 +241,7 @@ def sweep() -> int:
 
 
 def due_lanes() -> QuerySet[Lane]:
-    return Lane.objects.filter(FREE, due_at__lte=Now())
+    return Lane.objects.filter(FREE, due_at__lte=Now(), paused_at=None)
 
 
 def resume(owner: Owner) -> None:
@@ -271,6 +272,12 @@ def _make_due_again(lanes: QuerySet[Lane]) -> list[int]:
         if ids := list(locked.values_list("pk", flat=True)):
             Lane.objects.filter(pk__in=ids).update(due_at=Now(), wakeups=F("wakeups") + 1)
     return ids
+
+
+def unfinished_in(lane: Lane) -> QuerySet[Any]:
+    """What waits in a lane, and what somebody is at."""
+    model = _kinds[lane.kind].model
+    return model._default_manager.filter(lane=lane, state__in=UNFINISHED)
 
 
 def release_all() -> None:
@@ -396,8 +403,14 @@ class Claim:
     def confirm(self) -> None:
         """Lock the lane's row to the end of the transaction. Raises `LeaseLost` if it is not ours,
         so that nothing is written by a holder that was frozen and thawed too late."""
-        if not self._mine().select_for_update().exists():
+        self.confirm_and_see_pause()
+
+    def confirm_and_see_pause(self) -> bool:
+        """As `confirm`; returns whether somebody has paused the lane."""
+        paused_at = self._mine().select_for_update().values_list("paused_at", flat=True)
+        if not (found := list(paused_at)):
             raise LeaseLost
+        return found[0] is not None
 
     def rest_until(self, moment: datetime) -> None:
         """When released, let the whole lane wait until then."""
@@ -471,13 +484,15 @@ class Claim:
 
 
 def begin(claim: Claim, model: type[W], *, limit: int = BATCH) -> list[W]:
-    """The unfinished work at the head of the lane, in order, marked as running where it is due.
+    """The unfinished work at the head of the lane, in order, marked as running where it is due;
+    nothing of a lane that was paused meanwhile.
 
     Rows that were running already were left by somebody who died or did not learn the outcome;
     they come with `interrupted` set, and what became of them has to be found out first.
     """
     with transaction.atomic():
-        claim.confirm()
+        if claim.confirm_and_see_pause():
+            return []
         in_line = model._default_manager.filter(lane=claim.lane, state__in=UNFINISHED)
         in_line = _not_put_off(in_line) if claim.lane.ordered else in_line.filter(DUE)
         rows = in_line.select_for_update(of=("self",)).annotate(due=DUE)

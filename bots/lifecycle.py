@@ -7,7 +7,7 @@ bot's connection or is about to send for it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -16,7 +16,18 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.utils import timezone
 
-from bots import clients, files, idempotency, incidents, jobs, lanes, memory, secrets, syncing
+from bots import (
+    audit,
+    clients,
+    files,
+    idempotency,
+    incidents,
+    jobs,
+    lanes,
+    memory,
+    secrets,
+    syncing,
+)
 from bots.connections import states
 from bots.models import (
     Bot,
@@ -33,7 +44,7 @@ from bots.scrub import scrub
 from spaces.models import Space
 from spaces.models.space import KEPT
 from spaces.platforms import registry
-from spaces.platforms.contract import Ability
+from spaces.platforms.contract import Ability, Platform
 from spaces.platforms.errors import CredentialsRefused, Misconfigured, PlatformError
 from spaces.platforms.messages import Finding, Identity
 
@@ -60,6 +71,7 @@ def create(bot: Bot, *, requested_by: str) -> None:
     with transaction.atomic():
         bot.save()
         Connection.objects.create(bot=bot)
+        audit.created(bot)
         _look_around(bot, requested_by)
 
 
@@ -76,7 +88,8 @@ def changed(
     Only `fields` are written: others may have changed the rest since `bot` was read.
     """
     with transaction.atomic():
-        bot.save(update_fields=fields)
+        with audit.changing(bot, fields):
+            bot.save(update_fields=fields)
         if credentials:
             _store_credentials(bot, credentials, user)
         _start_anew(bot)
@@ -93,6 +106,7 @@ def delete(bot: Bot) -> None:
         incidents.close(bot)
         unsettled = HandlerRun.objects.filter(bot=bot).exclude(state=WorkState.SUCCEEDED)
         idempotency.forget_runs(unsettled.values_list("pk", flat=True))
+        audit.deleted(bot)
         bot.delete()
         transaction.on_commit(lambda: files.discard(stored), robust=True)
 
@@ -101,24 +115,29 @@ def start(bot: Bot) -> None:
     with transaction.atomic():
         bot.renew(enabled=True)
         lanes.resume(bot)
+        audit.record("bot.started", bot)
 
 
 def stop(bot: Bot) -> None:
     """Receive nothing and let jobs wait until the bot is started again."""
-    bot.renew(enabled=False)
+    with transaction.atomic():
+        bot.renew(enabled=False)
+        audit.record("bot.stopped", bot)
 
 
 def reconnect(bot: Bot) -> None:
     """Drop the connection and connect now, also where it was refused or waits."""
     with transaction.atomic():
-        bot.renew()
-        Connection.objects.filter(bot=bot).update(not_before=None)
-        lanes.resume(bot)
+        _reconnect(bot)
+        audit.record("bot.reconnected", bot)
 
 
 def sync(bot: Bot, *, requested_by: str) -> Job:
     """Read channels, participants and recent messages from the platform, as a job."""
-    return jobs.submit(bot, jobs.Request(kind=JobKind.SYNC), requested_by=requested_by)
+    with transaction.atomic():
+        job = _sync(bot, requested_by)
+        audit.record("bot.synced", bot, note=f"Job {job.pk}.")
+    return job
 
 
 def set_credentials(bot: Bot, values: Mapping[str, str], *, user: AbstractBaseUser | None) -> None:
@@ -131,8 +150,10 @@ def set_credentials(bot: Bot, values: Mapping[str, str], *, user: AbstractBaseUs
 
 def set_expiries(bot: Bot, dates: Mapping[str, date | None]) -> None:
     """Note until when credentials work, as platforms do not tell. Connections go on as they are."""
-    for name, expires_on in dates.items():
-        Credential.objects.filter(bot=bot, name=name).update(expires_on=expires_on)
+    for credential in bot.credentials.filter(name__in=dates).defer("value"):
+        with audit.changing(credential, ["expires_on"]):
+            credential.expires_on = dates[credential.name]
+            credential.save(update_fields=["expires_on"])
 
 
 def check_credentials(bot: Bot, values: Mapping[str, str]) -> None:
@@ -163,47 +184,69 @@ def set_read_receipts(bot: Bot, enabled: bool) -> None:
     if Ability.READ_RECEIPTS in registry.get(bot.space.platform).abilities:
         with clients.borrow(bot) as platform:
             platform.set_read_receipts(enabled)
-    bot.renew(read_receipts=enabled)
+    with audit.changing(bot, ["read_receipts"]):
+        bot.renew(read_receipts=enabled)
 
 
 def check(bot: Bot) -> Checked:
     """Ask the platform now who the bot is and what is missing. Bad news is a finding, too."""
+    told = list(check_step_by_step(bot))
+    identity = next((one for one in told if isinstance(one, Identity)), None)
+    findings = [one for one in told if isinstance(one, Finding)]
+    return Checked(identity=identity, findings=findings)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is done next; its findings follow."""
+
+    name: str
+
+
+def check_step_by_step(bot: Bot) -> Iterator[Step | Finding | Identity]:
+    """As `check`, each thing as soon as it is known: what is done next, whom the platform let in,
+    what was found. Whoever does not wait for the end breaks it off."""
+    audit.record("bot.tested", bot)
+    yield Step("Logging in")
     try:
         platform = clients.build(bot)
     except Misconfigured as error:
-        return Checked(identity=None, findings=[_bad_news(error)])
+        yield bad_news(error)
+        return
     try:
         identity = platform.connect()
         clients.remember_identity(bot, identity)
-        findings = [
-            Finding(level="ok", code="connected", text=f"Logged in as {identity.person.username}.")
-        ]
+        yield identity
+        yield Finding(
+            level="ok", code="connected", text=f"Logged in as {identity.person.username}."
+        )
+        yield Step("Reading channels")
         syncing.sync_channels(bot, platform)
-        findings += platform.check(identity)
+        yield Step("Looking at what it may do there")
+        yield from platform.check(identity)
     except (PlatformError, Misconfigured) as error:
         if isinstance(error, CredentialsRefused):
             states.refuse(bot, error)
-        return Checked(identity=None, findings=[_bad_news(error)])
+        yield bad_news(error)
+        return
     except Exception:
         # A plugin's fault must not look like one of ours to whoever asked for a test.
         log.exception("the platform %s broke while %s was tested", platform.name, bot.slug)
-        broke = Misconfigured(
-            f"The code of the platform {platform.label} failed; the log has the details.",
-            next_step="Report it to whoever wrote the platform.",
-        )
-        return Checked(identity=None, findings=[_bad_news(broke)])
+        yield bad_news(broke(platform))
+        return
     finally:
         platform.close()
     if states.is_refused(bot):
-        reconnect(bot)  # somebody put it right on the other side
-    return Checked(identity=identity, findings=findings)
+        with transaction.atomic():
+            _reconnect(bot)  # somebody put it right on the other side
 
 
 def space_changed(space: Space, *, fields: Collection[str]) -> None:
     """Store these fields of a space, validated already; its bots start anew with them, unless all
     that was changed is how long things are kept."""
     with transaction.atomic():
-        space.save(update_fields=fields)
+        with audit.changing(space, fields):
+            space.save(update_fields=fields)
         if set(fields) <= set(KEPT):
             return
         bots = list(space.bots.all())
@@ -216,7 +259,19 @@ def delete_space(space: Space) -> None:
     """Raises `Invalid` while bots live there."""
     if space.bots.exists():
         raise Invalid(f"{space.slug} still has bots; delete or move them first.")
-    space.delete()
+    with transaction.atomic():
+        audit.deleted(space)
+        space.delete()
+
+
+def _reconnect(bot: Bot) -> None:
+    bot.renew()
+    Connection.objects.filter(bot=bot).update(not_before=None)
+    lanes.resume(bot)
+
+
+def _sync(bot: Bot, requested_by: str) -> Job:
+    return jobs.submit(bot, jobs.Request(kind=JobKind.SYNC), requested_by=requested_by)
 
 
 def _start_anew(bot: Bot) -> None:
@@ -228,7 +283,7 @@ def _look_around(bot: Bot, requested_by: str) -> None:
     if Job.objects.filter(bot=bot, kind=JobKind.SYNC, state=WorkState.QUEUED).exists():
         return  # that one will see it all
     try:
-        sync(bot, requested_by=requested_by)
+        _sync(bot, requested_by)
     except Refused:
         return  # a platform that cannot list channels; they come with their first events
 
@@ -240,19 +295,44 @@ def _store_credentials(bot: Bot, values: Mapping[str, str], user: AbstractBaseUs
 
 
 def _set_credential(bot: Bot, name: str, value: str, user: AbstractBaseUser | None) -> None:
+    known = bot.credentials.filter(name=name).defer("value").first()
     if not value:
-        Credential.objects.filter(bot=bot, name=name).delete()
+        if known is not None:
+            audit.record("credential.removed", known, [_told(known, None)])
+            known.delete()
         return
     if secrets.is_reference(value):
         stored = {"value": "", "reference": value}
     else:
-        plain = value[1:] if value.startswith("$$") else value
-        stored = {"value": secrets.encrypt(plain), "reference": ""}
+        stored = {"value": secrets.encrypt(secrets.as_entered(value)), "reference": ""}
     by: dict[str, Any] = {"changed_at": timezone.now(), "changed_by": user}
     by["expires_on"] = None  # what was entered there was the old one's
-    Credential.objects.update_or_create(bot=bot, name=name, defaults=stored | by)
+    now, _ = bot.credentials.update_or_create(name=name, defaults=stored | by)
+    action = "credential.set" if known is None else "credential.replaced"
+    audit.record(action, now, [_told(known, now)])
 
 
-def _bad_news(error: PlatformError | Misconfigured) -> Finding:
+def _told(before: Credential | None, after: Credential | None) -> audit.Change:
+    """What the audit log may know of a credential: that it is there, and where."""
+    one = after or before
+    assert one is not None
+    labels = {c.name: c.label for c in registry.get(one.bot.space.platform).credentials}
+    changed = audit.SET if before is None else audit.CHANGED
+    return audit.Change(
+        field=labels.get(one.name, one.name),
+        before="" if before is None else before.reference or audit.SET,
+        after=audit.REMOVED if after is None else after.reference or changed,
+    )
+
+
+def bad_news(error: PlatformError | Misconfigured) -> Finding:
     text, remedy = scrub([error.detail, error.next_step])
     return Finding(level="error", code=error.code, text=text, remedy=remedy)
+
+
+def broke(platform: Platform) -> Misconfigured:
+    """What to say of a platform whose code failed."""
+    return Misconfigured(
+        f"The code of the platform {platform.label} failed; the log has the details.",
+        next_step="Report it to whoever wrote the platform.",
+    )

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.db import OperationalError, transaction
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
@@ -29,6 +30,7 @@ from bots import bulk, idempotency
 from bots.inbox import is_deadlock
 from bots.models import (
     Attempt,
+    AuditEntry,
     Bot,
     Delivery,
     DeliveryAttempt,
@@ -100,7 +102,7 @@ class Table:
 def prune() -> int:
     """Remove what is too old, for a few seconds; returns how many rows, not counting those that
     went with them."""
-    removed = _prune_sessions()
+    removed = _prune_sessions() + _prune_audit()
     if marks := _marks():
         limits = _limits()
         for table in TABLES:
@@ -383,6 +385,14 @@ def _prune_sessions() -> int:
     """Of people who logged in to the admin and did not come back."""
     expired = Session.objects.filter(expire_date__lt=timezone.now()).order_by("expire_date")
     return _remove_first(expired, time.monotonic() + TABLE_SECONDS)
+
+
+def _prune_audit() -> int:
+    """As all operators of this install want it, whichever space it is about."""
+    if not (days := settings.BOTADMIN_KEEP_AUDIT_DAYS):
+        return 0
+    old = AuditEntry.objects.filter(at__lt=timezone.now() - timedelta(days=days)).order_by("at")
+    return _remove_first(old, time.monotonic() + TABLE_SECONDS)
 
 
 def _remove_first(rows: QuerySet[Any], until: float) -> int:

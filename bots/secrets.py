@@ -38,6 +38,21 @@ def is_reference(text: str) -> bool:
     return points or (text.startswith("$") and not text.startswith("$$"))
 
 
+def reveal(entered: str) -> str:
+    """The secret that an operator entered: as it is, or by a reference. Raises as `resolve`."""
+    if is_reference(entered):
+        return resolve(entered)
+    secret = as_entered(entered)
+    if secret:
+        scrub.know(secret)
+    return secret
+
+
+def as_entered(text: str) -> str:
+    """The value that was meant by one that is no reference."""
+    return text[1:] if text.startswith("$$") else text
+
+
 def resolve(reference: str) -> str:
     """The secret that `$NAME`, `file:path` or `netrc:host` points to, or the login name that
     `netrc:host:login` does. Raises `Misconfigured`.

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from bots import bulk, dispatch, incidents, receivers, sequence, signing, wakeups
+from bots import audit, bulk, dispatch, incidents, receivers, sequence, signing, wakeups
 from bots.models import Delivery, DeliveryAttempt, Ended, Subscription
 from bots.refusals import Conflict, Invalid
 from bots.secrets import decrypt, encrypt
@@ -36,7 +36,10 @@ def rotate_secret(subscription: Subscription) -> str:
     subscription.old_secret = subscription.secret
     subscription.old_secret_until = timezone.now() + OLD_SECRET_SIGNS
     secret = new_secret(subscription)
-    subscription.save(update_fields=["secret", "old_secret", "old_secret_until"])
+    changed = audit.Change(field="Secret", before=audit.SET, after=audit.CHANGED)
+    with transaction.atomic():
+        subscription.save(update_fields=["secret", "old_secret", "old_secret_until"])
+        audit.record("subscription.secret_rotated", subscription, [changed])
     return secret
 
 
@@ -64,22 +67,24 @@ def begin(subscription: Subscription) -> None:
 def resume(subscription: Subscription) -> None:
     """Switch it on. It goes on where it stopped, and what failed since it did not take anything
     any more is tried again. Raises `Conflict` when it is on."""
-    if not receivers.begin_anew(subscription):
-        raise Conflict(f"{subscription} is on.")
+    with transaction.atomic():
+        if not receivers.begin_anew(subscription):
+            raise Conflict(f"{subscription} is on.")
+        audit.record("subscription.resumed", subscription)
     subscription.refresh_from_db()
 
 
 def pause(subscription: Subscription) -> None:
     """Switch it off. What it wants waits in the sequence."""
-    Subscription.objects.filter(pk=subscription.pk, enabled=True).update(
-        enabled=False, ended=Ended.NO
-    )
+    with transaction.atomic():
+        if _switch_off(subscription):
+            audit.record("subscription.paused", subscription)
     subscription.refresh_from_db()
 
 
 def remove(subscription: Subscription) -> None:
     """Remove it with all its deliveries, a part at a time: there may be very many."""
-    pause(subscription)
+    _switch_off(subscription)
     deliveries = Delivery.objects.filter(subscription=subscription).order_by("pk")
     last = 0
     while ids := list(deliveries.filter(pk__gt=last).values_list("pk", flat=True)[:AT_ONCE]):
@@ -89,7 +94,13 @@ def remove(subscription: Subscription) -> None:
         last = ids[-1]
     with transaction.atomic():
         incidents.close(subscription)
+        audit.deleted(subscription)
         subscription.delete()
+
+
+def _switch_off(subscription: Subscription) -> bool:
+    on = Subscription.objects.filter(pk=subscription.pk, enabled=True)
+    return bool(on.update(enabled=False, ended=Ended.NO))
 
 
 # Replay -----------------------------------------------------------------------------------------
@@ -113,6 +124,7 @@ def replay(
         furthest = max(row.position, row.replay_until)
         Subscription.objects.filter(pk=row.pk).update(position=after, replay_until=furthest)
         transaction.on_commit(wakeups.sort_soon, robust=True)
+        audit.record("subscription.replayed", subscription, note=f"After event {after}.")
     subscription.position, subscription.replay_until = after, furthest
     return after
 
@@ -126,6 +138,7 @@ def retry(delivery: Delivery) -> None:
         _lock(delivery.subscription_id)
         if not dispatch.again([delivery]):
             raise Conflict(f"Delivery {delivery.pk} is under way.")
+        audit.record("delivery.retried", delivery)
     delivery.refresh_from_db()
 
 

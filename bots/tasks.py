@@ -8,15 +8,18 @@ from celery import shared_task
 from django.utils import timezone
 
 from bots import (
+    bulk_actions,
     clients,
     files,
     idempotency,
     incidents,
+    job_groups,
     jobs,
     lanes,
     processes,
     retention,
     syncing,
+    tallies,
     wakeups,
 )
 from bots.connections import poller
@@ -36,6 +39,18 @@ def sweep() -> None:
     processes.worked()
     jobs.expire_overdue()
     lanes.sweep()
+    bulk_actions.sweep()
+    job_groups.sweep()
+
+
+@shared_task
+def work_on_bulk_action(action_id: int) -> None:
+    bulk_actions.work(action_id)
+
+
+@shared_task
+def work_on_job_group(group_id: int) -> None:
+    job_groups.work(group_id)
 
 
 @shared_task
@@ -66,6 +81,11 @@ def tell_of_incidents() -> None:
 
 
 @shared_task
+def count_events() -> None:
+    tallies.count()
+
+
+@shared_task
 def describe_channels(bot_id: int, channel_ids: list[int]) -> None:
     syncing.describe(bot_id, channel_ids)
 
@@ -82,6 +102,9 @@ def tidy() -> None:
     processes.tidy()
     files.prune()
     incidents.tidy()
+    tallies.tidy()
+    bulk_actions.tidy()
+    job_groups.tidy()
     local.prune_events(timezone.now() - LOCAL_LOG_KEPT)
 
 

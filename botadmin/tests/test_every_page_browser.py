@@ -7,6 +7,7 @@ from botadmin.tests import estate
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
+
 @pytest.mark.parametrize(
     ("dark", "phone"), [(False, False), (True, True)], ids=["light and wide", "dark phone"]
 )

@@ -113,7 +113,7 @@ def test_a_websocket_that_falls_silent_is_called_stale_and_nothing_is_missed(com
 
     found = company.settle(["bot-0"], [])
     seen.stop()
-    assert company.states("bot-0")[before:] == ["stale", "starting", "catching_up", "live"]
+    assert company.states("bot-0")[before:] == ["stale", "catching_up", "live"]
     assert_all_is_well(company, found)
     assert_the_screen_was_true(seen)
     assert (found.posts, found.caught_up) == (22, 20)
@@ -137,7 +137,7 @@ def test_a_server_that_is_away_is_waited_for_and_then_gets_what_was_sent(company
 
     found = company.settle(["bot-0", "bot-4"], clients)
     seen.stop()
-    assert company.states("bot-0")[-3:] == ["starting", "catching_up", "live"]
+    assert company.states("bot-0")[-3:] == ["reconnecting", "catching_up", "live"]
     assert_all_is_well(company, found, clients)
     assert_the_screen_was_true(seen)
     assert found.sends == 10 * len(clients)
@@ -164,7 +164,7 @@ def test_a_network_that_loses_every_packet_is_noticed_and_nothing_is_missed(
     seen.stop()
     states = company.states("bot-0")
     assert states[states.index("live") + 1] == "stale"
-    assert states[-3:] == ["starting", "catching_up", "live"]
+    assert states[-3:] == ["reconnecting", "catching_up", "live"]
     assert_all_is_well(company, found, [client])
     assert_the_screen_was_true(seen)
     assert (found.posts, found.sends) == (23, 10)

@@ -6,13 +6,16 @@ that live there, and `spaces` knows of no bots.
 
 from bots.admin import (
     accounts,
+    audit,
     bot,
+    bulk_action,
     channel,
     delivery,
     event,
     handler_run,
     incident,
     job,
+    job_group,
     lane,
     message,
     person,
@@ -24,13 +27,16 @@ from bots.admin import (
 
 __all__ = [
     "accounts",
+    "audit",
     "bot",
+    "bulk_action",
     "channel",
     "delivery",
     "event",
     "handler_run",
     "incident",
     "job",
+    "job_group",
     "lane",
     "message",
     "person",

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from django.contrib import messages
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import PermissionDenied
-from django.db import DataError
+from django.db import DataError, transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from unfold.admin import ModelAdmin
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
+from unfold.contrib.filters.admin import (
+    AutocompleteSelectFilter,
+    ChoicesDropdownFilter,
+    RelatedDropdownFilter,
+)
 from unfold.paginator import InfinitePaginator
 from unfold.views import ChangeList
 
-from bots import access
+from bots import access, audit
 from bots.access import Act, Actor
-from bots.models import Bot, Delivery, Subscription
+from bots.admin import history
+from bots.models import AuditEntry, Bot, BulkAction, Delivery, Subscription
 from bots.refusals import Refused
 from spaces.models import Channel, Person, Space
 
@@ -33,6 +41,8 @@ VISIBLE: dict[type[Model], Callable[[Actor], QuerySet[Any]]] = {
     Person: access.people,
     Subscription: access.subscriptions,
     Delivery: access.deliveries,
+    AuditEntry: access.audit_entries,
+    BulkAction: access.bulk_actions,
 }
 
 
@@ -104,10 +114,72 @@ class Rows(ChangeList):
 
 
 class ListAdmin(ModelAdmin):
-    """What all lists have in common, also those of accounts and tokens."""
+    """What all lists have in common, also those of accounts and tokens.
+
+    What their forms add, change and delete is told in the audit log, and nowhere else: Django's
+    own log would be a second truth.
+    """
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return Rows
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        with ExitStack() as changes:
+            if request.method == "POST":
+                changes.enter_context(audit.together())
+                row = self.get_object(request, unquote(object_id)) if object_id else None
+                if row is not None and self.has_change_permission(request, row):
+                    changes.enter_context(audit.changing(row))
+            return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        audit.created(obj)  # now that it has all that belongs to it
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Told by the form that changes it."""
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        """Told when they go."""
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        with transaction.atomic():
+            audit.deleted(obj)
+            super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        with transaction.atomic():
+            for row in queryset:
+                audit.deleted(row)
+            super().delete_queryset(request, queryset)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """What the audit log says of a row."""
+        row = self.get_object(request, unquote(object_id))
+        if row is None or not self.has_view_or_change_permission(request, row):
+            return super().history_view(request, object_id, extra_context)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "original": row,
+            "title": f"History: {row}",
+            **history.shown(actor_of(request), *self.history_of(row)),
+            "back": reverse(
+                f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk]
+            ),
+        }
+        return TemplateResponse(request, "admin/bots/audit/history.html", context)
+
+    def history_of(self, row: Any) -> tuple[str, str]:
+        """Kind and id of what the history of a row is about."""
+        return audit.kind_of(row), str(row.pk)
 
 
 class OperatorAdmin(ListAdmin):
@@ -160,7 +232,6 @@ class OperatorAdmin(ListAdmin):
         except Refused as refused:
             messages.error(request, refused.detail)
         else:
-            self.log_change(request, row, f"{button.label}.")
             if told:
                 messages.success(request, told)
         return redirect(self.url("change", row.pk))
@@ -259,7 +330,19 @@ class VisibleFilter(RelatedDropdownFilter):
         )
 
 
+class SearchedFilter(AutocompleteSelectFilter):
+    """Choose among what there may be thousands of: looked up by name while somebody types."""
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        for choice in super().choices(changelist):
+            # What is chosen is shown by its name, which only some may see.
+            named = choice["form"].fields[self.lookup_kwarg]
+            named.queryset = VISIBLE[self.field.related_model](actor_of(self.request))
+            yield choice
+
+
 STATE_FILTER = ("state", ChoicesDropdownFilter)
 KIND_FILTER = ("kind", ChoicesDropdownFilter)
-BOT_FILTER = ("bot", VisibleFilter)
+BOT_FILTER = ("bot", SearchedFilter)
+CHANNEL_FILTER = ("channel", SearchedFilter)
 SUBSCRIPTION_FILTER = ("subscription", VisibleFilter)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
@@ -16,119 +15,24 @@ from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminSelectWidget
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from bots import access, handlers, lifecycle
+from bots import access, labels, lifecycle
 from bots.access import Act
 from bots.admin import credentials, looks, platforms
-from bots.admin.base import Button, Press, actor_of, may, plain
+from bots.admin.base import Press, actor_of, may, plain
+from bots.admin.bot_credentials import ReplaceCredentials
+from bots.admin.bot_form import form_for
 from bots.admin.bot_list import BotList
+from bots.admin.bot_pieces import BotPieces
+from bots.admin.bot_test import StepByStep
 from bots.admin.operations import OPERATIONS
-from bots.admin.options import PREFIX, OptionsForm, option_fields, shown
-from bots.connections import states
-from bots.models import (
-    Bot,
-    Credential,
-    Event,
-    HandlerRun,
-    Incident,
-    Job,
-    Lane,
-    Message,
-    Permission,
-    Receive,
-    Subscription,
-)
-from bots.models.bot import RECEIVE_NEEDS, usual_permissions
-from bots.refusals import NotSupported, Refused
+from bots.admin.options import PREFIX, shown
+from bots.models import Bot, Permission
 from bots.targets import as_id
-from spaces.models import Channel, Space
+from spaces.models import Space
 from spaces.platforms.contract import Ability, Platform, declared_options
 from spaces.platforms.errors import Misconfigured, PlatformError
-
-
-def _handler_choices() -> list[tuple[str, str]]:
-    choices = []
-    for name, handler in sorted(handlers.registered().items()):
-        told = (handler.function.__doc__ or "").strip().partition("\n")[0]
-        choices.append((name, f"{name}: {told}" if told else name))
-    return choices
-
-
-class BotForm(OptionsForm):
-    """The form of a bot; `form_for` adds what its space's platform declares."""
-
-    space: ClassVar[Space]
-    offered: ClassVar[list[str]]  # ways to receive
-    receipts_refused: ClassVar[str] = ""
-
-    permissions = forms.MultipleChoiceField(
-        choices=Permission.choices,
-        initial=usual_permissions,
-        required=False,
-        help_text="What the bot may do here, whatever its platform would let it do.",
-        widget=UnfoldAdminCheckboxSelectMultipleWidget,
-    )
-    handlers = forms.MultipleChoiceField(
-        choices=_handler_choices,
-        required=False,
-        help_text="What answers the events of this bot.",
-        widget=UnfoldAdminCheckboxSelectMultipleWidget,
-    )
-
-    class Meta:
-        model = Bot
-        fields = ("name", "slug", "enabled", "receive", "permissions", "read_receipts", "handlers")
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.instance.space = self.space
-        if self.initial.get("receive") not in self.offered:
-            self.initial["receive"] = self.offered[0]
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean()
-        try:
-            lifecycle.check_credentials(self.instance, credentials.chosen(cleaned))
-        except Refused as refused:
-            self.add_error(None, refused.detail)
-        return cleaned
-
-    def clean_read_receipts(self) -> bool:
-        if self.receipts_refused:
-            raise forms.ValidationError(self.receipts_refused)
-        return bool(self.cleaned_data["read_receipts"])
-
-
-def form_for(
-    space: Space,
-    platform: type[Platform],
-    stored: Mapping[str, Credential],
-    *,
-    adding: bool,
-    receipts_refused: str = "",
-) -> type[BotForm]:
-    declared = declared_options(platform, "bot")
-    offered = [r for r in Receive if RECEIVE_NEEDS.get(r) in {None, *platform.abilities}]
-    receive = forms.ChoiceField(
-        choices=[(way.value, way.label) for way in offered],
-        help_text="How the bot hears what happens.",
-        widget=UnfoldAdminSelectWidget(),
-    )
-    return type(
-        "BotForm",
-        (BotForm,),
-        {
-            **option_fields(declared, space.options),
-            **credentials.credential_fields(platform.credentials, stored, adding=adding),
-            "receive": receive,
-            "offered": offered,
-            "declared": declared,
-            "space": space,
-            "receipts_refused": receipts_refused,
-        },
-    )
-
 
 # Buttons ----------------------------------------------------------------------------------------
 
@@ -166,7 +70,8 @@ def _can_list(bot: Bot) -> bool:
 
 
 @admin.register(Bot)
-class BotAdmin(BotList):
+class BotAdmin(BotPieces, ReplaceCredentials, StepByStep, BotList):
+    change_form_template = "admin/bots/bot/change_form.html"
     change_form_outer_before_template = "admin/bots/bot/before.html"
     presses: ClassVar[dict[str, Press]] = {
         "test": Press(label="Test", icon="stethoscope", run=_test, variant="primary"),
@@ -269,8 +174,7 @@ class BotAdmin(BotList):
             kwargs["form"] = form_for(
                 space,
                 platform,
-                credentials.known(obj),
-                adding=obj is None,
+                secrets=_secrets(platform) if obj is None else {},
                 receipts_refused=getattr(request, "receipts_refused", ""),
             )
         return super().get_form(request, obj, change=change, **kwargs)
@@ -281,10 +185,10 @@ class BotAdmin(BotList):
             return self._fieldsets_to_read()
         platform = platforms.find(space.platform)
         assert platform is not None
-        secrets = self._credential_fields(platform, obj)
+        secrets = list(_secrets(platform)) if obj is None else []
         behaviour = ["receive", "enabled", *(["read_receipts"] if obj else [])]
         return [
-            (None, {"fields": ["space_shown", "name", "slug"]}),
+            (None, {"fields": ["space_shown", "name", "slug", "label_words"]}),
             *([("Credentials", {"fields": secrets})] if secrets else []),
             ("Behaviour", {"fields": [*behaviour, "permissions", "handlers", "groups"]}),
             (
@@ -297,18 +201,9 @@ class BotAdmin(BotList):
             ),
         ]
 
-    def _credential_fields(self, platform: type[Platform], obj: Bot | None) -> list[str]:
-        """Names of the credential fields, in the order in which the platform declares them."""
-        return list(
-            credentials.credential_fields(
-                platform.credentials, credentials.known(obj), adding=obj is None
-            )
-        )
-
     def _fieldsets_to_read(self) -> Any:
         return [
-            (None, {"fields": ["space_shown", "name", "slug"]}),
-            ("Credentials", {"fields": ["credentials_shown"]}),
+            (None, {"fields": ["space_shown", "name", "slug", "labels_shown"]}),
             (
                 "Behaviour",
                 {
@@ -328,7 +223,7 @@ class BotAdmin(BotList):
     def get_readonly_fields(self, request: HttpRequest, obj: Bot | None = None) -> Any:
         return (
             "space_shown",
-            "credentials_shown",
+            "labels_shown",
             "permissions_shown",
             "handlers_shown",
             "options_shown",
@@ -354,22 +249,18 @@ class BotAdmin(BotList):
 
     def save_model(self, request: HttpRequest, obj: Bot, form: Any, change: bool) -> None:
         actor = actor_of(request)
-        values = credentials.chosen(form.cleaned_data)
         if change:
-            lifecycle.changed(
-                obj,
-                fields=form.changed_fields(),
-                requested_by=actor.label,
-                credentials=values,
-                user=actor.user,
-            )
-        else:
-            lifecycle.create(obj, requested_by=actor.label)
-            lifecycle.set_credentials(obj, values, user=actor.user)
+            lifecycle.changed(obj, fields=form.changed_fields(), requested_by=actor.label)
+            return
+        lifecycle.create(obj, requested_by=actor.label)
+        values = credentials.chosen(form.cleaned_data)
+        lifecycle.set_credentials(obj, values, user=actor.user)
         lifecycle.set_expiries(obj, credentials.expiries(form))
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
+        if "label_words" in form.changed_data:
+            labels.put_on(form.instance, form.cleaned_data["label_words"])
         if not change:
             access.give(actor_of(request), form.instance)
 
@@ -409,7 +300,6 @@ class BotAdmin(BotList):
             form = operation(bot, request.POST)
             if form.is_valid():
                 job_id = form.submit(actor_of(request))
-                self.log_change(request, bot, f"{operation.label}: job {job_id}.")
                 messages.success(request, f"Job {job_id} is accepted.")
                 return redirect("admin:bots_job_change", job_id)
         else:
@@ -425,78 +315,11 @@ class BotAdmin(BotList):
         }
         return TemplateResponse(request, "admin/bots/operation.html", context)
 
-    def buttons(self, request: HttpRequest, row: Any) -> list[Button]:
-        buttons = super().buttons(request, row)
-        if not buttons:
-            return []
-        for name, operation in OPERATIONS.items():
-            try:
-                why_not = operation.why_not(row)
-            except NotSupported:
-                continue
-            buttons.append(
-                Button(
-                    label=operation.label,
-                    icon=operation.icon,
-                    url=self.url("ask", row.pk, name),
-                    posts=False,
-                    why_not=why_not,
-                )
-            )
-        return buttons
-
-    # What is shown ------------------------------------------------------------------------------
-
-    def beside(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        connection = row.connection
-        now = states.shown(row)
-        person = row.identity.get("person") or {}
-        permissions = row.identity.get("permissions")
-        return {
-            "state": looks.state(now.state),
-            "reason": now.reason,
-            "next_step": now.next_step,
-            "facts": {
-                "Since": looks.moment(now.since),
-                "Last event": looks.moment(connection.last_event_at),
-                "Last sign of life": looks.moment(connection.last_ok_at),
-                "Failed attempts": connection.attempts,
-                "Logged in as": _name(person) if person else "Nobody yet. Press Test.",
-                "Server": row.identity.get("server") or looks.NOTHING,
-                "Permissions on the platform": (
-                    looks.NOTHING if permissions is None else ", ".join(permissions) or "none"
-                ),
-            },
-            "lists": {
-                "Channels": f"{_list(Channel)}?bot={row.pk}",
-                **{
-                    title: f"{_list(model)}?bot__id__exact={row.pk}"
-                    for title, model in (
-                        ("Messages", Message),
-                        ("Jobs", Job),
-                        ("Events", Event),
-                        ("Incidents", Incident),
-                        ("Handler runs", HandlerRun),
-                        ("Lanes", Lane),
-                    )
-                },
-                "Subscriptions": f"{_list(Subscription)}?bot={row.pk}",
-            },
-        }
+    # What the form shows -----------------------------------------------------------------------
 
     @display(description="Space")
     def space_shown(self, bot: Bot) -> str:
         return f"{bot.space} ({platforms.label(bot.space.platform)})"
-
-    @display(description="Credentials")
-    def credentials_shown(self, bot: Bot) -> str:
-        platform = platforms.find(bot.space.platform)
-        stored = credentials.known(bot)
-        names = {c.name: c.label for c in platform.credentials} if platform else {}
-        names |= {name: name for name in stored if name not in names}
-        return looks.pairs(
-            {label: credentials.status(stored.get(name)) for name, label in names.items()}
-        )
 
     @display(description="Permissions")
     def permissions_shown(self, bot: Bot) -> str:
@@ -515,10 +338,6 @@ class BotAdmin(BotList):
         return looks.pairs(shown(declared_options(platform, "bot"), bot.options))
 
 
-def _name(person: Mapping[str, Any]) -> str:
-    username, name = person.get("username") or person.get("id"), person.get("name")
-    return f"{username} ({name})" if name else str(username)
-
-
-def _list(model: type[Model]) -> str:
-    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+def _secrets(platform: type[Platform]) -> dict[str, forms.Field]:
+    """The fields for credentials of a new bot, in the order in which its platform declares them."""
+    return credentials.credential_fields(platform.credentials, {}, adding=True)

@@ -16,7 +16,14 @@ from unfold.decorators import action, display
 from bots import courier, subscriptions
 from bots.access import Act
 from bots.admin import looks
-from bots.admin.base import STATE_FILTER, SUBSCRIPTION_FILTER, GrowingAdmin, Press, may
+from bots.admin.base import (
+    STATE_FILTER,
+    SUBSCRIPTION_FILTER,
+    GrowingAdmin,
+    Press,
+    SearchedFilter,
+    may,
+)
 from bots.admin.subscription_health import NEXT_STEPS
 from bots.models import Delivery, DeliveryAttempt, SequenceEntry, WorkState
 from bots.models.lane import UNFINISHED
@@ -73,7 +80,7 @@ class DeliveryAdmin(GrowingAdmin):
         "created_shown",
     )
     list_select_related = ("subscription", "event__bot")
-    list_filter = (STATE_FILTER, SUBSCRIPTION_FILTER, Code)
+    list_filter = (STATE_FILTER, SUBSCRIPTION_FILTER, ("event__bot", SearchedFilter), Code)
     search_fields = ("=id", "=event__id", "=seq")
     search_help_text = "The number of a delivery or an event."
     actions = ("retry_chosen",)

@@ -1,38 +1,46 @@
-"""Events: what platforms told us, in our words and in theirs, and who got it."""
+"""Events: what platforms told us, in our words and in theirs, what changed, and who got it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest
-from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from bots import access, dispatch
+from bots import tracing
 from bots.access import Actor
-from bots.admin import looks
-from bots.admin.base import BOT_FILTER, KIND_FILTER, GrowingAdmin, actor_of
-from bots.admin.delivery import next_try
-from bots.models import Event, SequenceEntry, Subscription
-
-LATEST = 100
+from bots.admin import looks, sentences
+from bots.admin.base import BOT_FILTER, CHANNEL_FILTER, KIND_FILTER
+from bots.admin.searching import SearchesNewest
+from bots.admin.trace import TracedAdmin
+from bots.models import Event
+from bots.tracing import Trace, entry_of
 
 
 @admin.register(Event)
-class EventAdmin(GrowingAdmin):
-    list_display = ("number", "kind", "bot", "channel", "occurred_shown", "caught_up_shown")
+class EventAdmin(TracedAdmin, SearchesNewest):
+    list_display = (
+        "number",
+        "told_shown",
+        "kind",
+        "bot",
+        "channel",
+        "occurred_shown",
+        "caught_up_shown",
+    )
     list_select_related = ("bot", "channel")
-    list_filter = (BOT_FILTER, KIND_FILTER)
-    search_fields = ("=id", "=dedupe_key")
-    change_form_outer_after_template = "admin/bots/tables.html"
+    list_filter = (BOT_FILTER, KIND_FILTER, CHANNEL_FILTER)
+    search_fields = ("=dedupe_key",)
+    search_help_text = "An event's number; or the platform's id for it, among the newest."
     empty_hint = "Events come from connected bots. Open a bot and look at its connection."
     fieldsets = (
         (
             None,
             {
                 "fields": (
+                    "told_shown",
                     "seq_shown",
                     "kind",
                     "bot",
@@ -48,12 +56,16 @@ class EventAdmin(GrowingAdmin):
         ("In the platform's words", {"fields": ("raw_shown",)}),
     )
 
-    def beside(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        return {"tables": [_who_got(row, actor_of(request)), _handler_runs(row)]}
+    def trace(self, actor: Actor, row: Any) -> Trace:
+        return tracing.of_event(actor, row)
+
+    @display(description="What happened")
+    def told_shown(self, event: Event) -> SafeString:
+        return format_html('<span class="told">{}</span>', sentences.sentence(event))
 
     @display(description="Number")
     def seq_shown(self, event: Event) -> str:
-        entry = _entry(event)
+        entry = entry_of(event)
         return "not yet" if entry is None else f"{entry.seq:,}"
 
     @display(description="Event")
@@ -83,75 +95,3 @@ class EventAdmin(GrowingAdmin):
     @display(description="Raw payload")
     def raw_shown(self, event: Event) -> str:
         return looks.pretty(event.raw)
-
-
-def _entry(event: Event) -> SequenceEntry | None:
-    return getattr(event, "entry", None)
-
-
-def _who_got(event: Event, actor: Actor) -> dict[str, Any]:
-    made = access.deliveries(actor).filter(event=event).select_related("subscription")
-    deliveries = list(made.order_by("pk")[: LATEST + 1])
-    rows = [
-        (
-            looks.link(delivery.subscription),
-            looks.link(delivery, looks.state(delivery.state)),
-            delivery.attempts,
-            delivery.error_code or looks.NOTHING,
-            next_try(delivery),
-            looks.moment(delivery.finished_at),
-        )
-        for delivery in deliveries[:LATEST]
-    ]
-    told = {delivery.subscription_id for delivery in deliveries}
-    rows += [
-        (
-            looks.link(subscription),
-            looks.badge("waits" if subscription.enabled else "switched off"),
-            0,
-            looks.NOTHING,
-            f"after event {subscription.position:,}",
-            looks.NOTHING,
-        )
-        for subscription in _still_to_get(event, actor)
-        if subscription.pk not in told
-    ]
-    return {
-        "title": "Who got it",
-        "table": looks.table(
-            ("Subscription", "Delivery", "Attempts", "Error", "Next try", "Finished"), rows
-        ),
-        "all_url": f"{reverse('admin:bots_delivery_changelist')}?event__exact={event.pk}",
-        "more": len(deliveries) > LATEST,
-        "nothing": "No subscription wants it.",
-    }
-
-
-def _still_to_get(event: Event, actor: Actor) -> Iterator[Subscription]:
-    """Subscriptions that want it and are not that far yet."""
-    entry = _entry(event)
-    if entry is None:
-        return
-    behind = list(access.subscriptions(actor).filter(position__lt=entry.seq))
-    wanted = dispatch.all_wanted(behind)
-    for subscription in behind:
-        if wanted[subscription.pk].has(entry):
-            yield subscription
-
-
-def _handler_runs(event: Event) -> dict[str, Any]:
-    rows = (
-        (
-            looks.link(run, run.handler),
-            looks.state(run.state),
-            run.attempts,
-            run.error_code or looks.NOTHING,
-            looks.moment(run.finished_at),
-        )
-        for run in event.handler_runs.order_by("pk")
-    )
-    return {
-        "title": "Handlers",
-        "table": looks.table(("Handler", "State", "Attempts", "Error", "Finished"), rows),
-        "nothing": "No handler of its bot takes it.",
-    }

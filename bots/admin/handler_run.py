@@ -9,10 +9,14 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.decorators import action, display
 
-from bots import handlers
+from bots import handlers, tracing
+from bots.access import Actor
 from bots.admin import looks
-from bots.admin.base import BOT_FILTER, STATE_FILTER, GrowingAdmin, Press
+from bots.admin.base import BOT_FILTER, STATE_FILTER, Press
+from bots.admin.searching import SearchesNewest
+from bots.admin.trace import TracedAdmin
 from bots.models import HandlerRun, WorkState
+from bots.tracing import Trace
 
 
 def _retry(request: HttpRequest, run: HandlerRun) -> str:
@@ -21,7 +25,7 @@ def _retry(request: HttpRequest, run: HandlerRun) -> str:
 
 
 @admin.register(HandlerRun)
-class HandlerRunAdmin(GrowingAdmin):
+class HandlerRunAdmin(TracedAdmin, SearchesNewest):
     list_display = (
         "number",
         "state_shown",
@@ -34,7 +38,8 @@ class HandlerRunAdmin(GrowingAdmin):
     )
     list_select_related = ("bot", "event")
     list_filter = (STATE_FILTER, BOT_FILTER)
-    search_fields = ("=id", "=handler", "error_detail")
+    search_fields = ("=handler", "error_detail")
+    search_help_text = "A run's number; or a handler, or words of its error, among the newest."
     actions = ("retry_chosen",)
     empty_hint = "Handlers run when events arrive. Choose handlers on a bot, under Behaviour."
     presses: ClassVar[dict[str, Press]] = {
@@ -45,6 +50,9 @@ class HandlerRunAdmin(GrowingAdmin):
             offered=lambda run: run.state == WorkState.FAILED,
         )
     }
+
+    def trace(self, actor: Actor, row: Any) -> Trace:
+        return tracing.of_run(actor, row)
 
     def get_fieldsets(self, request: HttpRequest, obj: HandlerRun | None = None) -> Any:
         fields = ["state_shown", "handler", "bot", "event_shown", "attempts"]

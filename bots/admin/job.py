@@ -1,22 +1,32 @@
-"""Jobs: what was asked of platforms, what became of it, and what a person can do about it."""
+"""Jobs: what was asked of platforms, what became of it, what they wait for, and what a person can
+do about it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.db.models.fields.json import KeyTransform
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 from unfold.decorators import action, display
+from unfold.views import ChangeList
 
-from bots import jobs
-from bots.admin import looks
-from bots.admin.base import BOT_FILTER, KIND_FILTER, STATE_FILTER, GrowingAdmin, Press
-from bots.models import Attempt, Job, JobKind, WorkState
+from bots import jobs, stuck, tracing
+from bots.access import Actor
+from bots.admin import job_filters, job_outcome, looks
+from bots.admin.base import Press, Rows
+from bots.admin.job_many import ManyJobs
+from bots.admin.searching import SearchesNewest
+from bots.admin.trace import TracedAdmin
+from bots.admin.trace_steps import until
+from bots.models import Job, JobKind, WorkState
 from bots.models.job import MOVES
+from bots.tracing import Trace
 from spaces.platforms.trace import redact
 
 
@@ -50,26 +60,43 @@ def _can_become(to: WorkState) -> Callable[[Job], bool]:
     return lambda job: job.state not in steered and to in MOVES.get(WorkState(job.state), ())
 
 
+class JobRows(Rows):
+    """A page of the list, with why each of its jobs waits."""
+
+    def get_queryset(self, request: HttpRequest, **kwargs: Any) -> QuerySet[Any]:
+        # Both may be long, and all that is shown of them is how many it did not work for.
+        rows = super().get_queryset(request, **kwargs).defer("payload", "result")
+        return rows.annotate(
+            failed_people=KeyTransform("failed", "result"), people=KeyTransform("people", "result")
+        )
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        reasons = stuck.explain(self.result_list)
+        for job in self.result_list:
+            job.reason = reasons.get(job.pk)
+
+
 @admin.register(Job)
-class JobAdmin(GrowingAdmin):
+class JobAdmin(TracedAdmin, ManyJobs, SearchesNewest):
     list_display = (
         "number",
         "state_shown",
+        "why_shown",
         "kind",
         "bot",
         "channel",
         "requested_by",
         "created_shown",
         "attempts",
-        "error_code",
     )
     list_select_related = ("bot", "channel")
-    list_filter = (STATE_FILTER, KIND_FILTER, BOT_FILTER)
-    search_fields = ("=id", "requested_by", "error_code", "error_detail")
+    list_filter = job_filters.FILTERS
+    search_fields = ("requested_by", "error_code", "error_detail")
+    search_help_text = "A job's number; or words of who asked or of its error, among the newest."
     actions = ("retry_chosen", "cancel_chosen")
     empty_hint = "Nothing was asked yet. Open a bot and press Send a message."
-    change_form_outer_before_template = "admin/bots/job/before.html"
-    change_form_outer_after_template = "admin/bots/tables.html"
+    now_template = "admin/bots/job/now.html"
     presses: ClassVar[dict[str, Press]] = {
         "retry": Press(
             label="Retry", icon="replay", run=_retry, offered=_can_become(WorkState.QUEUED)
@@ -88,6 +115,9 @@ class JobAdmin(GrowingAdmin):
         ),
     }
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return JobRows
+
     def get_fieldsets(self, request: HttpRequest, obj: Job | None = None) -> Any:
         times: list[tuple[str, ...]] = [
             ("created_shown", "started_shown"),
@@ -97,35 +127,65 @@ class JobAdmin(GrowingAdmin):
             times.append(("not_before_shown",))
         if obj and obj.expires_at:
             times.append(("expires_shown",))
+        if obj and obj.group_id:
+            times.append(("group_shown",))
         return [
             ("What was asked", {"fields": ["kind", ("bot", "channel_shown"), "asked"]}),
-            ("When", {"fields": [("requested_by", "priority"), *times]}),
+            ("When", {"fields": [("requested_by", "priority"), ("lane_shown",), *times]}),
         ]
 
-    def beside(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        waiting = row.state in (WorkState.QUEUED, WorkState.RUNNING)
+    def trace(self, actor: Actor, row: Any) -> Trace:
+        return tracing.of_job(actor, row)
+
+    def beside_now(self, request: HttpRequest, row: Any, trace: Trace) -> dict[str, Any]:
+        reason = trace.reasons.get(row.pk)
         return {
+            **super().beside_now(request, row, trace),
             "state": looks.state(row.state),
-            "reload_seconds": 2 if waiting else 0,
-            "outcome": [*_people(row.result), *_messages(row.result), *_rest(row.result)],
-            "tables": [_attempts(row)],
+            "reason": reason,
+            "until": until(reason.until) if reason and reason.until else "",
+            "outcome": job_outcome.tables(row.result),
         }
 
     @action(description="Retry", permissions=["operate"])
     def retry_chosen(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         self.do_each(request, queryset.order_by("pk"), jobs.retry, "Jobs queued again")
 
-    @action(description="Cancel", permissions=["operate"])
-    def cancel_chosen(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        self.do_each(request, queryset.order_by("pk"), jobs.cancel, "Jobs cancelled")
+    @action(description="Cancel …", permissions=["operate"])
+    def cancel_chosen(self, request: HttpRequest, queryset: QuerySet[Job]) -> HttpResponse:
+        return self.ask("cancel", queryset)
 
     @display(description="Job")
     def number(self, job: Job) -> str:
         return str(job.pk)
 
     @display(description="State")
-    def state_shown(self, job: Job) -> str:
-        return looks.state(job.state)
+    def state_shown(self, job: Any) -> SafeString:
+        shown = looks.state(job.state)
+        if partly := job_outcome.partly(job.failed_people, job.people):
+            return format_html("{} {}", shown, looks.badge(partly, "warning"))
+        return shown
+
+    @display(description="Why")
+    def why_shown(self, job: Any) -> SafeString | str:
+        if job.reason is None:
+            told = f"{job.error_code}: {job.error_detail}" if job.error_code else looks.NOTHING
+            return format_html('<span class="job-why">{}</span>', Truncator(told).chars(120))
+        later = f" Until {until(job.reason.until)}." if job.reason.until else ""
+        return format_html(
+            '<span class="job-why">{}{} <strong>{}</strong></span>',
+            job.reason.text,
+            later,
+            job.reason.next_step,
+        )
+
+    @display(description="Part of")
+    def group_shown(self, job: Job) -> str:
+        return looks.link(job.group)
+
+    @display(description="Lane")
+    def lane_shown(self, job: Job) -> str:
+        return looks.link(job.lane, job.lane.key)
 
     @display(description="Channel")
     def channel_shown(self, job: Job) -> str:
@@ -152,90 +212,9 @@ class JobAdmin(GrowingAdmin):
         return looks.moment(job.expires_at)
 
     @display(description="Details")
-    def asked(self, job: Job) -> str:
+    def asked(self, job: Job) -> SafeString:
         known = {"channel"} if job.channel else set()
         asked = {k: v for k, v in job.payload.items() if k not in known}
         # What is sent to a platform in its own words may hold a password.
-        return looks.pairs(redact(asked) if job.kind == JobKind.CUSTOM_REQUEST else asked)
-
-
-def _people(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The outcome for each person."""
-    if not result.get("people"):
-        return []
-    rows = (
-        (
-            outcome["asked"],
-            looks.badge("done", "success") if outcome["ok"] else looks.badge("failed", "danger"),
-            outcome["code"] or looks.NOTHING,
-            outcome["detail"] or looks.NOTHING,
-        )
-        for outcome in result["people"]
-    )
-    return [
-        {
-            "title": "Outcome for each person",
-            "table": looks.table(("Person", "Outcome", "Code", "Detail"), rows),
-        }
-    ]
-
-
-def _messages(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    if not result.get("messages"):
-        return []
-    rows = (
-        (
-            looks.moment(datetime.fromisoformat(message["sent_at"])),
-            message["remote_id"],
-            looks.block(message["text"]),
-        )
-        for message in result["messages"]
-    )
-    return [
-        {
-            "title": "Messages sent",
-            "table": looks.table(("Sent", "Id on the platform", "Text"), rows),
-        }
-    ]
-
-
-def _rest(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    told = {k: v for k, v in result.items() if k not in ("people", "failed", "messages", "parts")}
-    if not told:
-        return []
-    rows = (
-        (name.replace("_", " "), looks.pairs(value) if isinstance(value, dict) else str(value))
-        for name, value in told.items()
-    )
-    return [{"title": "Result", "table": looks.table(("What", "Value"), rows)}]
-
-
-def _attempts(job: Job) -> dict[str, Any]:
-    rows = (
-        (
-            attempt.number,
-            looks.moment(attempt.at),
-            f"{attempt.seconds:.3f} s",
-            looks.badge(
-                attempt.outcome,
-                looks.COLOURS.get(WorkState(attempt.outcome), "")
-                if attempt.outcome in WorkState
-                else "danger",
-            ),
-            _exchange(attempt),
-        )
-        for attempt in job.attempt_log.all()
-    )
-    return {
-        "title": "Attempts",
-        "table": looks.table(("Attempt", "At", "Took", "Outcome", "Request and response"), rows),
-        "nothing": "Nobody tried yet.",
-    }
-
-
-def _exchange(attempt: Attempt) -> str:
-    return format_html(
-        '<details><summary class="cursor-pointer text-link">Show</summary>{}{}</details>',
-        looks.pretty(attempt.request),
-        looks.pretty(attempt.response),
-    )
+        shown = looks.pairs(redact(asked) if job.kind == JobKind.CUSTOM_REQUEST else asked)
+        return format_html('<div class="scrolled" tabindex="0">{}</div>', shown)

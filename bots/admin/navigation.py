@@ -10,14 +10,19 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 
+from bots.access import Act
+from bots.admin.base import may
 from bots.models import (
     ApiToken,
+    AuditEntry,
     Bot,
+    BulkAction,
     Delivery,
     Event,
     HandlerRun,
     Incident,
     Job,
+    JobGroup,
     Lane,
     Message,
     Process,
@@ -31,7 +36,9 @@ GROUPS: dict[str, tuple[tuple[type[Model], str], ...]] = {
         (Bot, "smart_toy"),
         (Channel, "forum"),
         (Message, "chat"),
+        (JobGroup, "group_add"),
         (Job, "assignment"),
+        (BulkAction, "checklist"),
         (Event, "bolt"),
         (Incident, "warning"),
         (Subscription, "webhook"),
@@ -45,6 +52,7 @@ GROUPS: dict[str, tuple[tuple[type[Model], str], ...]] = {
         (Group, "group"),
     ),
     "System": (
+        (AuditEntry, "history"),
         (HandlerRun, "play_circle"),
         (Lane, "format_list_numbered"),
         (Process, "memory"),
@@ -54,10 +62,21 @@ GROUPS: dict[str, tuple[tuple[type[Model], str], ...]] = {
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     groups = (
-        {"title": title, "separator": True, "items": _items(request, models)}
+        {
+            "title": title,
+            "separator": True,
+            "items": [*_first(request, title), *_items(request, models)],
+        }
         for title, models in GROUPS.items()
     )
     return [group for group in groups if group["items"]]
+
+
+def _first(request: HttpRequest, title: str) -> list[dict[str, Any]]:
+    """Pages that are no list of rows, before those that are."""
+    if title != "Operate" or not may(request, Act.READ):
+        return []
+    return [{"title": "Chat", "icon": "chat_bubble", "link": reverse("chat:choose")}]
 
 
 def _items(

@@ -274,7 +274,6 @@ class SubscriptionAdmin(OperatorAdmin):
             # A page that is sent again must not rotate again: the first secret would end at once.
             if request.POST.get("once") == once:
                 text = subscriptions.rotate_secret(subscription)
-                self.log_change(request, subscription, "Rotate secret.")
                 return self._secret_shown(request, subscription, text, "The new secret")
             messages.error(request, "The secret was changed meanwhile. Nothing was done now.")
             return redirect(self.url("change", pk))
@@ -305,7 +304,6 @@ class SubscriptionAdmin(OperatorAdmin):
         except Refused as refused:
             messages.error(request, refused.detail)
         else:
-            self.log_change(request, subscription, f"Replay after {after}.")
             messages.success(request, f"{subscription} gets what it wants after event {after:,}.")
         return redirect(self.url("change", pk))
 

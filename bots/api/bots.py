@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from bots import access, jobs, lifecycle
+from bots import access, audit, jobs, labels, lifecycle
 from bots.access import Act
 from bots.api import outside
 from bots.api.acting import act, documented
+from bots.api.query import Name
 from bots.api.serializers import (
     BotChangeSerializer,
     BotSerializer,
@@ -29,6 +30,10 @@ from bots.refusals import Conflict
 
 # Read receipts are not among them: they are changed on the platform first.
 EDITABLE = {"name", "receive", "enabled", "permissions", "handlers", "options"}
+
+
+class BotsQuery(serializers.Serializer):
+    label = Name(required=False, help_text="Only bots that have it.")  # type: ignore[assignment]
 
 
 class BotView(View):
@@ -47,9 +52,17 @@ class Bots(BotView):
     needs = {"POST": Act.ADD_BOT}
     inputs = {"POST": NewBotSerializer}
 
-    @extend_schema(operation_id="bots_list", summary="Bots", responses=BotSerializer(many=True))
+    @extend_schema(
+        operation_id="bots_list",
+        summary="Bots",
+        parameters=[BotsQuery],
+        responses=BotSerializer(many=True),
+    )
     def get(self, request: Request) -> Response:
-        page = self.paginate_queryset(for_reading(access.bots(self.actor)))
+        found = access.bots(self.actor)
+        if label := self.asked(BotsQuery).get("label"):
+            found = found.filter(labels__name=label.lower())
+        page = self.paginate_queryset(for_reading(found))
         return self.get_paginated_response(BotSerializer(page, many=True).data)
 
     @extend_schema(
@@ -65,9 +78,11 @@ class Bots(BotView):
         given = serializer.validated_data
         bot: Bot = given["bot"]
         try:
-            with transaction.atomic():
+            with audit.together():
                 lifecycle.create(bot, requested_by=self.actor.label)
                 access.give(self.actor, bot)
+                if names := given.get("labels"):
+                    labels.put_on(bot, names)
                 if credentials := given.get("credentials"):
                     lifecycle.set_credentials(bot, credentials, user=self.actor.user)
         except IntegrityError as error:
@@ -104,14 +119,17 @@ class OneBot(BotView):
             with outside.place():
                 lifecycle.set_read_receipts(bot, bot.read_receipts)
         fields = set(serializer.validated_data) & EDITABLE
-        if fields or credentials:
-            lifecycle.changed(
-                bot,
-                fields=fields,
-                requested_by=self.actor.label,
-                credentials=credentials,
-                user=self.actor.user,
-            )
+        with audit.together():
+            if fields or credentials:
+                lifecycle.changed(
+                    bot,
+                    fields=fields,
+                    requested_by=self.actor.label,
+                    credentials=credentials,
+                    user=self.actor.user,
+                )
+            if "labels" in serializer.validated_data:
+                labels.put_on(bot, serializer.validated_data["labels"])
         return self.told(bot)
 
     @extend_schema(operation_id="bots_delete", summary="Remove a bot and all it saw and said")

@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from bots import labels as bot_labels
 from bots.connections import states
 from bots.models import (
     Attempt,
@@ -24,6 +25,7 @@ from bots.models import (
 )
 from bots.models.bot import RECEIVE_NEEDS
 from bots.moments import rfc3339
+from bots.refusals import Refused
 from spaces.api.fields import Choice, Flag, Moment, Options, Text
 from spaces.api.serializers import PersonSerializer, judge
 from spaces.models import Space
@@ -62,6 +64,7 @@ class BotSerializer(serializers.ModelSerializer):
         child=serializers.ChoiceField(choices=[str(p) for p in Permission])
     )
     handlers = serializers.ListField(child=serializers.CharField())
+    labels = serializers.SerializerMethodField()
     options = Options()
     credentials = serializers.SerializerMethodField()
     identity = serializers.DictField()
@@ -78,12 +81,17 @@ class BotSerializer(serializers.ModelSerializer):
             "permissions",
             "read_receipts",
             "handlers",
+            "labels",
             "options",
             "credentials",
             "identity",
             "connection",
         ]
         read_only_fields = fields
+
+    @extend_schema_field(serializers.ListField(child=serializers.CharField()))
+    def get_labels(self, bot: Bot) -> list[str]:
+        return [label.name for label in bot.labels.all()]
 
     @extend_schema_field(serializers.DictField(child=CredentialStateSerializer()))
     def get_credentials(self, bot: Bot) -> dict[str, Any]:
@@ -115,7 +123,7 @@ class BotSerializer(serializers.ModelSerializer):
 
 def for_reading(bots: QuerySet[Bot]) -> QuerySet[Bot]:
     """With all that `BotSerializer` reads."""
-    return bots.select_related("space", "connection").prefetch_related("credentials")
+    return bots.select_related("space", "connection").prefetch_related("credentials", "labels")
 
 
 class BotChangeSerializer(serializers.Serializer):
@@ -133,6 +141,12 @@ class BotChangeSerializer(serializers.Serializer):
     )
     read_receipts = Flag(required=False)
     handlers = serializers.ListField(child=Text(max_length=100), max_length=100, required=False)
+    labels = serializers.ListField(
+        child=Text(max_length=bot_labels.LONGEST, trim_whitespace=True),
+        max_length=bot_labels.MOST,
+        required=False,
+        help_text="Words of your own to find the bot by; in small letters, without commas.",
+    )
     options = Options(required=False)
     credentials = serializers.DictField(
         child=Text(allow_blank=True, max_length=LONGEST_SECRET),
@@ -142,6 +156,12 @@ class BotChangeSerializer(serializers.Serializer):
         "folder, or `netrc:host` (the password) and `netrc:host:login` (the login name) of the "
         "netrc file there. An empty value removes one.",
     )
+
+    def validate_labels(self, words: list[str]) -> list[str]:
+        try:
+            return bot_labels.clean(words)
+        except Refused as refused:
+            raise serializers.ValidationError(refused.detail) from refused
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         values: dict[str, Any] = super().to_internal_value(data)
@@ -154,7 +174,7 @@ class BotChangeSerializer(serializers.Serializer):
         """Let the model judge the bot as it will be, and put it into `bot`."""
         bot = self.instance or Bot()
         for name, value in attrs.items():
-            if name != "credentials":
+            if name not in ("credentials", "labels"):
                 setattr(bot, name, value)
         judge(bot)
         return attrs | {"bot": bot}

@@ -10,7 +10,7 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from bots import access, lifecycle
+from bots import access, audit, lifecycle
 from bots.access import Act
 from bots.api.view import View
 from bots.refusals import Conflict, Missing
@@ -55,7 +55,7 @@ class Spaces(SpaceView):
         serializer.is_valid(raise_exception=True)
         try:
             with transaction.atomic():
-                serializer.save()
+                audit.created(serializer.save())
         except IntegrityError as error:
             slug = serializer.validated_data["slug"]
             raise Conflict(f"There is a space {slug!r} now.", field="slug") from error

@@ -12,7 +12,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from bots import access, courier, guard, subscriptions, targets
+from bots import access, audit, courier, guard, subscriptions, targets
 from bots.access import Act, Actor
 from bots.api import outside
 from bots.api.view import View
@@ -208,6 +208,7 @@ class Subscriptions(SubscriptionView):
         with transaction.atomic():
             subscriptions.begin(subscription)
             _change(subscription, given, self.actor)
+            audit.created(subscription)
         return Response(self.told(subscription, secret=secret), status=201)
 
 
@@ -229,7 +230,7 @@ class OneSubscription(SubscriptionView):
     )
     def patch(self, request: Request, subscription: str) -> Response:
         changed, given = self.subscription, self.given()
-        with transaction.atomic():
+        with audit.changing(changed):
             _change(changed, given, self.actor)
         if "enabled" in given and given["enabled"] != changed.enabled:
             (subscriptions.resume if given["enabled"] else subscriptions.pause)(changed)

@@ -11,6 +11,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.views import APIView
 
 from bots.api import (
+    audit,
     bots,
     channels,
     deliveries,
@@ -85,6 +86,7 @@ urlpatterns = [
     path(DELIVERY + "retry/", deliveries.Retry, "delivery-retry"),
     path("events/", events.Events, "events"),
     path("events/stream/", events.EventStream, "events-stream"),
+    path("audit/", audit.Audit, "audit"),
     path("health/live/", health.Live, "health-live"),
     path("health/ready/", health.Ready, "health-ready"),
     path("schema/", SpectacularAPIView, "schema", **READ_ONLY),

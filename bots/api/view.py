@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from django.http import Http404
 from rest_framework import serializers
@@ -41,6 +41,7 @@ class View(GenericAPIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        cast(Any, request._request).actor = actor_of(request)  # for `bots.doors`
         # PostgreSQL takes no NUL characters, and nothing here has one in its name.
         if any("\x00" in value for value in kwargs.values()):
             raise Http404

@@ -160,9 +160,10 @@ def _failed(connection: Connection, error: PlatformError, wait: float) -> float:
         return wait  # nobody tries until the credentials are changed, and then soon
     options = clients.options(connection.bot)
     failures = connection.attempts + 1
+    was_live = connection.state in (State.LIVE, State.CATCHING_UP, *states.LOST)
     states.move(
         connection,
-        State.RECONNECTING,
+        State.RECONNECTING if was_live else State.STARTING,
         fence=connection.fence,
         reason=error.detail,
         next_step="Nothing to do: it is asked again.",

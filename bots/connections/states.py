@@ -13,18 +13,35 @@ from typing import Any
 from uuid import uuid4
 
 from django.db import transaction
-from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models import (
+    Case,
+    CharField,
+    DateTimeField,
+    Exists,
+    F,
+    OuterRef,
+    Q,
+    QuerySet,
+    Value,
+    When,
+)
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
 from bots import sequence
-from bots.models import Bot, Connection, Event, Receive, State
+from bots.models import Bot, Connection, Event, Incident, IncidentCode, Receive, State
 from bots.scrub import scrub
 from spaces.platforms.errors import CredentialsRefused, Misconfigured
 from spaces.platforms.messages import Kind
 
 POLL_OVERDUE = timedelta(seconds=60)
 PROGRESS_SECONDS = 1.0
+# What puts itself right does so sooner: another process takes a connection within seconds, and the
+# longest delay between two tries is a minute unless an operator says otherwise.
+PATIENCE = timedelta(minutes=5)
+NEEDS_SOMEBODY = "needs_somebody"  # in URLs, beside the states
+# It was live and is not any more: however often it is tried, since when is the moment of the loss.
+LOST = (State.RECONNECTING, State.STALE)
 # The platform refused the credentials that the bot still has.
 REFUSED = Q(state=State.BAD_CREDENTIALS, generation=F("bot__generation"))
 
@@ -52,6 +69,7 @@ class Shown:
     since: datetime
     reason: str
     next_step: str
+    next_try: datetime | None = None  # where one is waited for
 
 
 def move(
@@ -60,13 +78,15 @@ def move(
     *,
     fence: int | None,
     only_from: State | None = None,
+    only_after: int | None = None,
     reason: str = "",
     next_step: str = "",
     **changes: Any,
 ) -> bool:
     """Write a state and tell of it by an event; False when `fence` no longer holds, when it is in
-    another state than `only_from`, or when the credentials were refused as they stand: that is
-    true until they are changed, whatever a holder that logged in before still sees.
+    another state than `only_from` or has failed oftener than `only_after`, or when the credentials
+    were refused as they stand: that is true until they are changed, whatever a holder that logged
+    in before still sees.
 
     `fence` is None only for those who speak for the settings and not for a holder.
     """
@@ -77,12 +97,14 @@ def move(
             mine = mine.filter(fence=fence)
         if only_from is not None:
             mine = mine.filter(state=only_from)
+        if only_after is not None:
+            mine = mine.filter(attempts=only_after)
         if to != State.BAD_CREDENTIALS:
             mine = mine.exclude(REFUSED)
         row = mine.select_for_update(of=("self",)).only("state", "reason").first()
         if row is None:
             return False
-        if row.state != to:
+        if row.state != to and not (row.state in LOST and to in LOST):
             changes["since"] = timezone.now()
         mine.update(state=to, reason=reason, next_step=next_step, **changes)
         if (row.state, row.reason) != (to, reason):
@@ -96,6 +118,24 @@ def move(
             sequence.store([changed])
     connection.state = to
     return True
+
+
+def begin(connection: Connection, *, fence: int, generation: int) -> bool:
+    """Somebody tries to connect, with the settings of this generation. That alone is no news: what
+    was lost stays lost until it is back, and what kept the last try from working may still do.
+    Returns as `move` does."""
+    trying: dict[str, Any] = {"generation": generation, "not_before": None}
+    mine = Connection.objects.filter(pk=connection.pk, fence=fence).exclude(REFUSED)
+    if mine.filter(state__in=(State.STARTING, State.MISCONFIGURED, *LOST)).update(**trying):
+        return True
+    return move(connection, State.STARTING, fence=fence, **trying)
+
+
+def pass_on(connection: Connection, *, fence: int, reason: str) -> None:
+    """Its holder gives it back for another to take. What was lost stays lost."""
+    mine = Connection.objects.filter(pk=connection.pk, fence=fence)
+    if not mine.filter(state__in=LOST).exists():
+        move(connection, State.STARTING, fence=fence, reason=reason)
 
 
 def refuse(
@@ -232,6 +272,7 @@ def _as_written(connection: Connection) -> Shown:
         since=connection.since,
         reason=reason,
         next_step=connection.next_step,
+        next_try=connection.not_before if connection.state in (State.STARTING, *LOST) else None,
     )
 
 
@@ -241,4 +282,80 @@ def _unheld(connection: Connection, since: datetime) -> Shown:
         since=since,
         reason="The process that held this connection is gone, and no other has taken it yet.",
         next_step="Wait a few seconds. If it stays, start a connections process.",
+    )
+
+
+# The same, asked of the database ----------------------------------------------------------------
+
+
+def annotated(bots: QuerySet[Bot]) -> QuerySet[Any]:
+    """Bots with `shown_state` and `shown_since`: what `shown` says of each, told by the database.
+
+    To filter: `annotated(bots).filter(shown_state=State.STALE)`. To count:
+    `annotated(bots).order_by().values("shown_state").annotate(count=Count("pk"))`. The front page
+    links to the list of bots with `?state=` and one of these states, or `NEEDS_SOMEBODY`.
+    Whoever changes `shown` changes this; a story compares the two.
+    """
+    now = timezone.now()
+    polled = Q(receive=Receive.POLL)
+    unheld = Q(connection__lease_until=None) | Q(connection__lease_until__lt=now)
+    overdue = polled & unheld & Q(polled_at__lt=now - POLL_OVERDUE)
+    silent = ~polled & Q(connection__lease_until__lt=now)
+    stale = Q(shown_state=State.STALE)
+    return bots.alias(polled_at=Coalesce("connection__not_before", "connection__since")).annotate(
+        shown_state=Case(
+            _when(Q(enabled=False), State.OFF),
+            _when(_is_refused(), State.BAD_CREDENTIALS),
+            _when(Q(receive=Receive.OFF), State.OFF),
+            _when(Q(receive=Receive.WEBHOOK, connection__last_call_at=None), State.STARTING),
+            _when(Q(receive=Receive.WEBHOOK), State.LIVE),
+            _when(_written(State.OFF, State.BAD_CREDENTIALS), State.STARTING),
+            _when(overdue | silent, State.STALE),
+            _when(
+                ~polled & Q(connection__lease_until=None) & ~_written(State.MISCONFIGURED),
+                State.STARTING,
+            ),
+            default=F("connection__state"),
+            output_field=CharField(),
+        ),
+        shown_since=Case(
+            When(stale & overdue, then=F("polled_at")),
+            When(stale & silent, then=F("connection__lease_until")),
+            default=F("connection__since"),
+            output_field=DateTimeField(),
+        ),
+    )
+
+
+def _is_refused() -> Q:
+    return Q(connection__state=State.BAD_CREDENTIALS, connection__generation=F("generation"))
+
+
+def _written(*any_of: State) -> Q:
+    return Q(connection__state__in=any_of)
+
+
+def _when(condition: Q, shown_state: State) -> When:
+    return When(condition, then=Value(shown_state.value))
+
+
+def needing_somebody(bots: QuerySet[Bot]) -> QuerySet[Any]:
+    """Those of the bots that no waiting will put right, annotated as by `annotated`.
+
+    The platform refused them, a setting cannot work, or they want to be live and have not been for
+    longer than `PATIENCE`: reconnecting or stale since then, or trying anew all the time, which
+    only an incident remembers. Not those that catch up, however long it takes: they get on. Nor
+    those that wait for a first call of the platform, which may have nothing to say.
+    """
+    then = timezone.now() - PATIENCE
+    down = Incident.objects.filter(
+        bot=OuterRef("pk"), code=IncidentCode.CONNECTION_DOWN, closed_at=None, noticed_at__lte=then
+    )
+    is_refused = Q(shown_state__in=(State.BAD_CREDENTIALS, State.MISCONFIGURED))
+    is_away = Q(shown_state__in=(State.RECONNECTING, State.STALE))
+    is_starting = Q(shown_state=State.STARTING)
+    return annotated(bots).filter(
+        is_refused
+        | (is_away & Q(shown_since__lte=then))
+        | ((is_away | is_starting) & Q(Exists(down)))
     )

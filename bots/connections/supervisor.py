@@ -26,6 +26,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, transacti
 from django.db import connection as database
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from bots import backoff, clients, closing, processes, syncing
 from bots.connections import states
@@ -52,6 +53,7 @@ OPENERS = 16  # threads that open connections
 OPENING_PER_HOST = 4  # at once, so that a thousand bots do not knock over their server
 FIRST_OF_HOST = 4  # openers kept for hosts on which none is being opened
 CLAIMS_PER_TICK = 200
+UP = (State.LIVE, State.CATCHING_UP)
 RETRY_UNKNOWN = timedelta(seconds=60)  # for platforms whose own delays nobody knows
 
 
@@ -67,6 +69,7 @@ class Held:
     generation: int
     first_delay: float
     longest_delay: float
+    was_live: bool = False  # since it was started, whoever held it then
     failures: int = 0
     retry_at: float = 0.0  # time.monotonic()
     open: bool = False
@@ -210,8 +213,9 @@ class Supervisor:
             .order_by("?")[: min(free, CLAIMS_PER_TICK)]
         )
         for connection in candidates:
+            was_live = connection.state in (*UP, *states.LOST)
             if self._lease_to_us(connection):
-                self._take(connection)
+                self._take(connection, was_live=was_live)
 
     def _lease_to_us(self, connection: Connection) -> bool:
         """Claim it as it was read. What a holder that is gone said last is not vouched for: it is
@@ -224,7 +228,7 @@ class Supervisor:
             ).update(holder=own_name(), fence=F("fence") + 1, lease_until=Now() + self._lease)
             if taken:
                 connection.fence += 1
-                if connection.state in (State.LIVE, State.CATCHING_UP):
+                if connection.state in UP:
                     states.move(connection, State.STARTING, fence=connection.fence)
         return bool(taken)
 
@@ -241,9 +245,9 @@ class Supervisor:
         still = wanted().filter(pk__in=held).values_list("pk", flat=True)
         surplus -= len(held) - len(still)  # those that were switched off go by the next renewal
         for pk in still[: max(0, min(surplus, OPENERS))]:
-            self._let_go(held[pk], State.STARTING, "Handed over to another process.")
+            self._pass_on(held[pk], "Handed over to another process.")
 
-    def _take(self, connection: Connection) -> None:
+    def _take(self, connection: Connection, *, was_live: bool) -> None:
         bot = connection.bot
         try:
             options = clients.options(bot)
@@ -262,6 +266,7 @@ class Supervisor:
             generation=bot.generation,
             first_delay=options["reconnect_first_seconds"],
             longest_delay=options["reconnect_longest_seconds"],
+            was_live=was_live,
             failures=connection.attempts,
         )
         with self._lock:
@@ -270,6 +275,12 @@ class Supervisor:
     def _let_go(self, one: Held, state: State, reason: str = "") -> None:
         self._drop(one)
         states.move(Connection(pk=one.id, bot_id=one.bot_id), state, fence=one.fence, reason=reason)
+        self._release(one)
+
+    def _pass_on(self, one: Held, reason: str) -> None:
+        self._drop(one)
+        row = Connection(pk=one.id, bot_id=one.bot_id)
+        states.pass_on(row, fence=one.fence, reason=reason)
         self._release(one)
 
     def _release(self, one: Held) -> None:
@@ -342,7 +353,7 @@ class Supervisor:
         bot = Bot.objects.select_related("space", "connection").get(pk=one.bot_id)
         row = bot.connection
         one.generation = bot.generation
-        if not states.move(row, State.STARTING, fence=one.fence, generation=bot.generation):
+        if not states.begin(row, fence=one.fence, generation=bot.generation):
             self._drop(one)  # somebody else has it, or a login was refused meanwhile
             self._release(one)
             return
@@ -351,7 +362,8 @@ class Supervisor:
         cursor = row.cursor or self._first_cursor(one, platform)
         intake = one.intake = Intake(partial(self._store, one))
         self._read(one, intake, platform, platform.open_stream(cursor))
-        states.move(row, State.CATCHING_UP, fence=one.fence, only_from=State.STARTING, caught_up=0)
+        # The stream may have ended, and that been settled, a moment ago.
+        states.move(row, State.CATCHING_UP, fence=one.fence, only_after=row.attempts, caught_up=0)
         progress = states.Progress(row, fence=one.fence)
         while self._catch_up(one, platform, cursor, progress) and not intake.caught_up():
             self._inbox.wait_stored()
@@ -361,12 +373,12 @@ class Supervisor:
         with self._lock:
             if not one.open:
                 return
-            one.live_since = time.monotonic()
+            one.live_since, one.was_live = time.monotonic(), True
         states.move(
             row,
             State.LIVE,
             fence=one.fence,
-            only_from=State.CATCHING_UP,  # it may have ended and been settled a moment ago
+            only_from=State.CATCHING_UP,  # for the same reason
             reason="Connected and caught up.",
             attempts=0,
             caught_up=progress.count,
@@ -477,13 +489,16 @@ class Supervisor:
             return
         if not isinstance(error, PlatformError):
             log.error("connection %s failed", one.id, exc_info=error)
+        lost = State.STALE if isinstance(error, Stale) else State.RECONNECTING
+        wait = timedelta(seconds=max(0.0, one.retry_at - time.monotonic()))
         states.move(
             Connection(pk=one.id, bot_id=one.bot_id),
-            State.STALE if isinstance(error, Stale) else State.RECONNECTING,
+            lost if one.was_live else State.STARTING,
             fence=one.fence,
             reason=error.detail if isinstance(error, PlatformError) else _internal(error),
             next_step="Nothing to do: it reconnects by itself.",
             attempts=one.failures,
+            not_before=timezone.now() + wait,
         )
 
     def _settle_refused(self, one: Held, error: CredentialsRefused | Misconfigured) -> None:
@@ -503,7 +518,7 @@ class Supervisor:
         self._inbox.stop(timeout=5.0)
         for one in held:
             with suppress(DatabaseError):  # it may be gone; then the leases run out
-                self._let_go(one, State.STARTING, "The process that held it was stopped.")
+                self._pass_on(one, "The process that held it was stopped.")
         with suppress(DatabaseError):
             processes.leave()
         database.close()

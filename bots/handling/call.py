@@ -240,6 +240,7 @@ class Call:
 
     def _submit(self, request: jobs.Request, files: Sequence[Attachment] = ()) -> Job:
         by = f"handler {self._run.handler}"
+        request = replace(request, handler_run_id=self._run.pk)
         return attachments.submit(self.bot, request, files, requested_by=by)
 
     def _offer(self, request: jobs.Request, files: Sequence[Attachment] = ()) -> Job:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from django.db import transaction
 from django.db.models.functions import Now
 
-from bots import clients, lanes
+from bots import audit, clients, lanes
 from bots.handling import commands, registry
 from bots.handling.commands import Command
 from bots.handling.registry import Handler
@@ -89,3 +89,4 @@ def retry(run: HandlerRun) -> None:
         if not moved:
             raise Conflict(f"Handler run {run.pk} is {run.state}, not failed.")
         lanes.put_again(run.lane_id)
+        audit.record("handler_run.retried", run)

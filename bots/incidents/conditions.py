@@ -151,7 +151,7 @@ REFUSALS = {
 def connections(now: datetime) -> Iterator[Found]:
     """Wanted and not live, as the pages say it; with webhooks nothing is held that could be down.
 
-    Since when it is down is not in the row: each try begins a new state.
+    Since when it is down is not in the row: one that is lost again while it catches up begins anew.
     """
     wanted = Bot.objects.filter(enabled=True).exclude(_looks_live(now))
     for bot in wanted.select_related("connection").defer("connection__cursor", "identity"):
@@ -199,14 +199,14 @@ OF_RUNS = Min("key", filter=Q(kind=LaneKind.HANDLERS))
 
 
 def lanes_late(now: datetime) -> Iterator[Found]:
-    """Lanes whose first job waits for long, or that nobody takes."""
+    """Lanes whose first job waits for long, or that nobody takes; none that somebody paused."""
     begin = Case(
         When(attempts=0, not_before__isnull=False, then=F("not_before")), default=F("created_at")
     )
     first = _unfinished(Job).exclude(SCHEDULED).order_by("pk").values(begin=begin)[:1]
     # Lanes of handlers have no jobs.
     since = Least("due_at", Coalesce(Subquery(first, output_field=DateTimeField()), "due_at"))
-    lanes = Lane.objects.filter(bot__enabled=True, due_at__isnull=False)
+    lanes = Lane.objects.filter(bot__enabled=True, due_at__isnull=False, paused_at=None)
     late = lanes.annotate(since=since).filter(since__lt=now - LATE)
     of_bots = late.values(*BOT).annotate(
         oldest=Min("since"), lanes=Count("pk"), of_jobs=OF_JOBS, of_runs=OF_RUNS
@@ -224,8 +224,9 @@ def lanes_late(now: datetime) -> Iterator[Found]:
 
 
 def lanes_growing(now: datetime) -> Iterator[Found]:
-    """Lanes with a crowd in them; no more than that is counted of any."""
-    lanes = Lane.objects.filter(due_at__isnull=False)
+    """Lanes with a crowd in them; no more than that is counted of any. In one that somebody paused,
+    a crowd is no wonder."""
+    lanes = Lane.objects.filter(due_at__isnull=False, paused_at=None)
     of_bots = lanes.filter(_crowded(Job) | _crowded(HandlerRun), bot__enabled=True)
     by_bot = of_bots.values(*BOT).annotate(of_jobs=OF_JOBS, of_runs=OF_RUNS).order_by("bot_id")
     for *bot, of_jobs, of_runs in by_bot.values_list(*BOT, "of_jobs", "of_runs"):

@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F
 
+from bots.models.label import Label
 from spaces.models import Person, Space
 from spaces.platforms import registry
 from spaces.platforms.contract import Ability, clean_options
@@ -80,6 +81,7 @@ class Bot(models.Model):
     groups = models.ManyToManyField(
         Group, blank=True, related_name="bots", help_text="Whose members may see and use this bot."
     )
+    labels = models.ManyToManyField(Label, related_name="bots", editable=False)
 
     # What the platform says; written by the sending and receiving sides, never by forms.
     person = models.ForeignKey(Person, on_delete=models.SET_NULL, null=True, editable=False)

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 
 from bots.models.bot import Bot
+from bots.models.job_group import JobGroup
 from bots.models.lane import FINISHED, UNFINISHED, Priority, Work, WorkState
 from spaces.models import Channel
 
@@ -67,9 +68,23 @@ class Job(Work):
     payload = models.JSONField(default=dict)  # what `bots.actions` wrote and reads
     priority = models.SmallIntegerField(choices=Priority.choices, default=Priority.INTERACTIVE)
     expires_at = models.DateTimeField(null=True, blank=True)
+    # What it is a part of.
+    group = models.ForeignKey(
+        JobGroup, on_delete=models.SET_NULL, null=True, related_name="jobs", db_index=False
+    )
     # What platforms that drop repeats are told; the same on every retry.
     key = models.UUIDField(default=uuid4, unique=True, editable=False)
     requested_by = models.CharField(max_length=200, blank=True)  # for people: "token ci", "alice"
+    # Which turn of a handler asked for it. Runs are removed in great numbers once they are old, and
+    # nobody looks here for each of them.
+    handler_run = models.ForeignKey(
+        "bots.HandlerRun",
+        on_delete=models.DO_NOTHING,
+        null=True,
+        related_name="jobs",
+        db_constraint=False,
+        db_index=False,
+    )
     result = models.JSONField(default=dict)
     next_step = models.TextField(blank=True)
 
@@ -91,6 +106,31 @@ class Job(Work):
             # Lists, newest first: of one bot, of one state.
             models.Index(fields=["bot", "-id"], name="job_by_bot"),
             models.Index(fields=["state", "-id"], name="job_by_state"),
+            # The chat page of a channel: what was asked for and is not done.
+            models.Index(
+                fields=["bot", "channel", "-id"],
+                name="job_open_in_channel",
+                condition=~Q(state=str(WorkState.SUCCEEDED)),
+            ),
+            # The jobs of a group; most are of none.
+            models.Index(
+                fields=["group", "id"], name="job_by_group", condition=Q(group__isnull=False)
+            ),
+            # Lists of what is rare: of one error, of one kind other than messages.
+            models.Index(
+                fields=["error_code", "-id"], name="job_by_error", condition=~Q(error_code="")
+            ),
+            models.Index(
+                fields=["kind", "-id"],
+                name="job_by_other_kind",
+                condition=~Q(kind="message.post"),
+            ),
+            # What a handler's turn asked for: few jobs have one.
+            models.Index(
+                fields=["handler_run"],
+                name="job_by_handler_run",
+                condition=Q(handler_run__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:

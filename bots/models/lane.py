@@ -46,6 +46,10 @@ class Lane(models.Model):
     claimed_until = models.DateTimeField(null=True)
     fence = models.PositiveBigIntegerField(default=0)
 
+    # An operator's word: nobody claims it until somebody resumes it.
+    paused_at = models.DateTimeField(null=True)
+    paused_by = models.CharField(max_length=200, blank=True, default="", db_default="")
+
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["kind", "bot", "key"], name="lane_once_per_target"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 
 from bots.models.bot import Bot
+from bots.models.event import Event
 from bots.models.job import Job
 from spaces.models import Channel, Person
 
@@ -31,6 +32,15 @@ class Message(models.Model):
     edited_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(null=True)
     job = models.ForeignKey(Job, on_delete=models.SET_NULL, null=True, related_name="messages")
+    # That told of it first. Events may go before their messages, and nobody looks here for each.
+    event = models.ForeignKey(
+        Event,
+        on_delete=models.DO_NOTHING,
+        null=True,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+    )
 
     class Meta:
         ordering = ["-sent_at", "-pk"]

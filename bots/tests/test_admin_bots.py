@@ -3,7 +3,6 @@
 import html
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
 from django.urls import reverse
 
@@ -42,6 +41,10 @@ def bot() -> Bot:
 
 def page_of(bot: Bot) -> str:
     return reverse("admin:bots_bot_change", args=[bot.pk])
+
+
+def history_of(bot: Bot) -> str:
+    return reverse("admin:bots_bot_history", args=[bot.pk])
 
 
 def add_page(**query) -> str:
@@ -256,52 +259,22 @@ def test_a_form_with_another_error_leaves_the_platform_alone(bot):
 # Credentials ------------------------------------------------------------------------------------
 
 
-def test_a_credential_is_set_and_never_shown(bot):
+def test_the_form_of_a_bot_that_is_there_takes_no_credential(bot):
     root = cast.root()
 
-    answer = root.post(page_of(bot), FORM | {"credential_secret": NEW_SECRET}, follow=True)
-
-    page = root.get(page_of(bot))
-    assert Credential.objects.get().changed_by.get_username() == "root"
-    assert "by root" in text_of(page)
-    for shown in (answer, page, root.get(reverse("admin:bots_bot_history", args=[bot.pk]))):
-        assert NEW_SECRET not in shown.content.decode()
-        assert SECRET not in shown.content.decode()
-
-
-def test_a_credential_left_empty_is_kept(bot):
-    cast.root().post(page_of(bot), FORM | {"credential_secret": ""})
+    assert 'type="password"' not in text_of(root.get(page_of(bot)))
+    root.post(page_of(bot), FORM | {"credential_secret": NEW_SECRET, "remove_secret": "on"})
 
     assert lifecycle.check(bot).ok
 
 
-def test_a_credential_can_be_removed(bot):
-    cast.root().post(page_of(bot), FORM | {"remove_secret": "on"})
+def test_a_form_with_an_error_does_not_give_the_credential_back():
+    entered = FORM | {"slug": "echo", "name": "", "credential_secret": NEW_SECRET}
 
-    assert not Credential.objects.exists()
-
-
-def test_a_reference_is_shown_as_one(bot):
-    root = cast.root()
-
-    root.post(page_of(bot), FORM | {"credential_secret": "$BOT_ECHO_PASSWORD"})
-
-    assert "Reference $BOT_ECHO_PASSWORD" in text_of(root.get(page_of(bot)))
-
-
-def test_a_form_with_an_error_does_not_give_the_credential_back(bot):
-    answer = cast.root().post(page_of(bot), FORM | {"name": "", "credential_secret": NEW_SECRET})
+    answer = cast.root().post(add_page(space=make_space().pk), entered)
 
     assert answer.status_code == 200
     assert NEW_SECRET not in answer.content.decode()
-
-
-def test_the_history_names_the_field_and_not_the_secret(bot):
-    cast.root().post(page_of(bot), FORM | {"credential_secret": NEW_SECRET})
-
-    entry = LogEntry.objects.get()
-    assert "Account password" in entry.get_change_message()
-    assert NEW_SECRET not in entry.change_message
 
 
 def test_a_name_of_whoever_set_it_is_shown_and_not_interpreted(bot):
@@ -375,27 +348,6 @@ def test_sync_becomes_a_job(bot):
 
 def test_no_such_button(bot):
     assert cast.root().post(reverse("admin:bots_bot_do", args=[bot.pk, "x"])).status_code == 403
-
-
-@pytest.mark.parametrize(
-    ("action", "told"),
-    [
-        ("start_chosen", "Bots started: 2."),
-        ("stop_chosen", "Bots stopped: 2."),
-        ("reconnect_chosen", "Bots that connect anew: 2."),
-        ("sync_chosen", "Jobs for Sync: 2."),
-    ],
-)
-def test_many_bots_at_once(action, told, bot):
-    other = make_bot("other")
-
-    answer = cast.root().post(
-        reverse("admin:bots_bot_changelist"),
-        {"action": action, "_selected_action": [bot.pk, other.pk]},
-        follow=True,
-    )
-
-    assert told in text_of(answer)
 
 
 # Operations -------------------------------------------------------------------------------------
@@ -610,8 +562,10 @@ def test_no_such_operation(bot):
     assert cast.root().get(reverse("admin:bots_bot_ask", args=[bot.pk, "fly"])).status_code == 404
 
 
-def test_a_reference_that_is_too_long_is_an_error_of_the_form(bot):
-    answer = cast.root().post(page_of(bot), FORM | {"credential_secret": "$" + "A" * 255})
+def test_a_reference_that_is_too_long_is_an_error_of_the_form():
+    entered = FORM | {"slug": "echo", "credential_secret": "$" + "A" * 255}
+
+    answer = cast.root().post(add_page(space=make_space().pk), entered)
 
     assert "at most 255 characters" in text_of(answer)
 

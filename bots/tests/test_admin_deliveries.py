@@ -8,7 +8,6 @@ import re
 from datetime import timedelta
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -16,7 +15,16 @@ from django.urls import reverse
 from django.utils import timezone
 
 from bots import courier, handlers, postoffice, subscriptions
-from bots.models import Bot, Delivery, HandlerRun, Lane, LaneKind, Subscription, WorkState
+from bots.models import (
+    AuditEntry,
+    Bot,
+    Delivery,
+    HandlerRun,
+    Lane,
+    LaneKind,
+    Subscription,
+    WorkState,
+)
 from bots.tests import cast
 from bots.tests.builders import (
     deliver,
@@ -111,7 +119,7 @@ def test_a_delivery_is_tried_now(bot, receiver, subscription):
     assert "is tried again" in page
     delivery.refresh_from_db()
     assert delivery.state == WorkState.SUCCEEDED
-    assert LogEntry.objects.get().change_message == "Retry."
+    assert AuditEntry.objects.first().action == "delivery.retried"
 
 
 def test_one_of_a_subscription_that_is_off_waits_for_it(bot, receiver, subscription):
@@ -256,7 +264,7 @@ def test_the_page_of_an_event_tells_who_got_it_and_who_will(bot, receiver, subsc
     page = text_of(root.get(page_of(delivery.event)))
 
     assert f"{delivery.seq:,}" in page
-    got = page.partition("Who got it")[2]
+    got = page.partition('aria-label="Trace"')[2]
     assert page_of(delivery) in got
     assert page_of(subscription) in got
     assert "status_500" in got

@@ -1,17 +1,24 @@
 """Jobs and handler runs in the admin: what became of them, and what a person can do."""
 
 import html
+import re
+from datetime import timedelta
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
 
 from bots import handlers
-from bots.models import Bot, Event, HandlerRun, Job, Lane, LaneKind, WorkState
+from bots.admin import job_many
+from bots.models import Bot, Event, HandlerRun, Job, JobKind, Lane, LaneKind, WorkState
 from bots.tests import cast
-from bots.tests.builders import make_bot, make_channel, make_job, run_lanes
+from bots.tests.builders import deliver, make_bot, make_channel, make_job, run_lanes
 from spaces.models import Channel
 
 pytestmark = pytest.mark.django_db
+
+FOLLOWS = 'hx-trigger="every'  # a piece of the page that asks for news
 
 
 @pytest.fixture
@@ -35,6 +42,11 @@ def press(client, row, name: str):
 
 def text_of(answer) -> str:
     return html.unescape(answer.content.decode())
+
+
+def states(*jobs: Job) -> list[str]:
+    by_id = Job.objects.in_bulk([job.pk for job in jobs])
+    return [by_id[job.pk].state for job in jobs]
 
 
 def left_as(job: Job, state: WorkState, **changes) -> Job:
@@ -76,11 +88,19 @@ def test_the_page_of_a_failed_job_tells_why_and_what_to_do(bot, lobby):
 def test_a_page_follows_its_job_until_it_is_done(bot, lobby):
     job = make_job(bot, lobby)
     root = cast.root()
-    assert 'http-equiv="refresh"' in text_of(root.get(page_of(job)))
+    page = text_of(root.get(page_of(job)))
+    assert FOLLOWS in page
+    assert "accepted" in page
 
     run_lanes()
+    deliver()
 
-    assert 'http-equiv="refresh"' not in text_of(root.get(page_of(job)))
+    assert FOLLOWS not in text_of(root.get(page_of(job)))
+    followed = root.get(reverse("admin:bots_job_trace", args=[job.pk]), headers={"X-Mark": "old"})
+    assert "succeeded" in text_of(followed)
+    same = {"X-Mark": followed["X-Mark"]}
+    again = root.get(reverse("admin:bots_job_trace", args=[job.pk]), headers=same)
+    assert again.status_code == 204
 
 
 def test_a_queued_job_is_cancelled(bot, lobby):
@@ -133,20 +153,24 @@ def test_a_button_pressed_too_late_says_so(bot, lobby):
     assert "is succeeded and cannot become cancelled" in page
 
 
-def test_many_jobs_at_once_count_those_that_moved_and_name_the_others(bot, lobby):
+def test_many_jobs_are_cancelled_after_a_question(bot, lobby):
     done = make_job(bot, lobby)
     run_lanes()
     waiting = [make_job(bot, lobby) for _ in range(2)]
+    other = make_job(bot, lobby)
+    root = cast.root()
 
-    answer = cast.root().post(
+    asked = root.post(
         reverse("admin:bots_job_changelist"),
         {"action": "cancel_chosen", "_selected_action": [done.pk, *(j.pk for j in waiting)]},
         follow=True,
     )
+    assert "<strong>2</strong> jobs that match can be cancelled" in text_of(asked)
+    assert states(done, *waiting, other) == ["succeeded", "queued", "queued", "queued"]
+    answer = root.post(asked.redirect_chain[-1][0], follow=True)
 
-    page = text_of(answer)
-    assert "Jobs cancelled: 2." in page
-    assert f"Job {done.pk} is succeeded" in page
+    assert "Jobs cancelled: 2." in text_of(answer)
+    assert states(done, *waiting, other) == ["succeeded", "cancelled", "cancelled", "queued"]
 
 
 def test_many_jobs_are_retried_at_once(bot, lobby):
@@ -224,3 +248,187 @@ def test_a_run_that_did_not_fail_is_not_retried(failed_run):
     )
 
     assert f"Handler run {failed_run.pk} is queued, not failed." in text_of(answer)
+
+
+# What is stuck ----------------------------------------------------------------------------------
+
+LIST = "/admin/bots/job/"
+
+
+def listed(client, **query) -> str:
+    """What the rows of the list show."""
+    page = text_of(client.get(LIST, query))
+    rows = page.partition('id="changelist-form"')[2].partition('id="changelist-filter"')[0]
+    return re.sub(r"<[^>]+>", " ", rows)
+
+
+def test_the_list_says_why_a_job_waits_and_what_to_do(bot, lobby):
+    job = make_job(bot, lobby)
+    Bot.objects.update(enabled=False)
+    root = cast.root()
+
+    rows = listed(root)
+
+    assert "The bot is switched off." in rows
+    assert "Start the bot on its page." in rows
+    assert "The bot is switched off." in text_of(root.get(page_of(job)))
+
+
+def test_the_list_is_narrowed_down_to_one_reason(bot, lobby):
+    other = make_bot("other", name="Other")
+    make_job(bot, lobby)
+    paused = make_job(other, make_channel(other, "elsewhere"))
+    Bot.objects.filter(pk=bot.pk).update(enabled=False)
+    Lane.objects.filter(pk=paused.lane_id).update(paused_at=timezone.now())
+    root = cast.root()
+
+    assert "Echo" in listed(root, why="bot_off")
+    assert "Other" not in listed(root, why="bot_off")
+    assert "Other" in listed(root, why="paused")
+    assert "Nothing matches" in listed(root, why="limited")
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"error_code": "bad_word"}, True),
+        ({"error_code": "another"}, False),
+        ({"since": "hour"}, False),
+        ({"since": "day"}, True),
+        ({"by": "test"}, True),
+        ({"by": "tes"}, False),
+        ({"q": "no bad words"}, True),
+        ({"q": "nothing of that"}, False),
+        ({"waits": "hour"}, False),
+        ({"why": "nonsense"}, True),
+    ],
+)
+def test_jobs_are_found_by_what_is_known_of_them(bot, lobby, query, found):
+    job = left_as(
+        make_job(bot, lobby),
+        WorkState.FAILED,
+        error_code="bad_word",
+        error_detail="No bad words here.",
+        created_at=timezone.now() - timedelta(hours=2),
+    )
+    root = cast.root()
+
+    assert ("bad_word: No bad words here." in listed(root, **query)) == found
+    assert "bad_word: No bad words here." in listed(root, q=job.pk)
+
+
+def test_what_waits_for_long_is_found(bot, lobby):
+    left_as(make_job(bot, lobby), WorkState.QUEUED, created_at=timezone.now() - timedelta(hours=2))
+    make_job(bot, lobby, kind=JobKind.TYPING, payload={})
+    root = cast.root()
+
+    assert "Post" in listed(root, waits="hour")
+    assert "Typing" not in listed(root, waits="hour")
+    assert "Typing" in listed(root)
+
+
+def test_error_codes_are_offered_of_what_one_may_see(bot, lobby):
+    other = make_bot("other")
+    left_as(make_job(bot, lobby), WorkState.FAILED, error_code="of_echo")
+    left_as(make_job(other, make_channel(other, "b")), WorkState.FAILED, error_code="of_other")
+
+    page = text_of(cast.alice(bot).get(LIST))
+
+    assert "of_echo" in page
+    assert "of_other" not in page
+
+
+def test_a_channel_that_one_may_not_see_is_not_named_by_a_filter(bot):
+    other = make_bot("other")
+    hidden = make_channel(other, "merger-talks")
+
+    page = text_of(cast.alice(bot).get(LIST, {"channel__id__exact": hidden.pk}))
+
+    assert "merger-talks" not in page
+
+
+def test_one_that_worked_for_some_people_only_says_for_how_many_not(bot, lobby):
+    people = [{"asked": n, "ok": n != "x", "code": "", "detail": "", "person": None} for n in "xyz"]
+    job = make_job(bot, lobby)
+    left_as(job, WorkState.SUCCEEDED, result={"people": people, "failed": 1})
+
+    assert "1 of 3 failed" in listed(cast.root())
+
+
+# All that match ---------------------------------------------------------------------------------
+
+
+def all_that_match(name: str, **query) -> str:
+    return f"{reverse('admin:bots_job_all', args=[name])}?{urlencode(query)}"
+
+
+def test_all_that_match_are_retried_after_a_question(bot, lobby):
+    failed = [left_as(make_job(bot, lobby), WorkState.FAILED, error_code="x") for _ in range(3)]
+    other = left_as(make_job(bot, lobby), WorkState.FAILED, error_code="y")
+    root = cast.root()
+    url = all_that_match("retry", error_code="x")
+    assert url in text_of(root.get(LIST, {"error_code": "x"}))
+
+    assert "<strong>3</strong> jobs that match can be queued again" in text_of(root.get(url))
+    answer = root.post(url, follow=True)
+
+    assert "Jobs queued again: 3." in text_of(answer)
+    assert states(*failed, other) == ["queued"] * 3 + ["failed"]
+
+
+def test_many_go_some_at_a_time_and_the_page_says_how_many_are_left(bot, lobby, monkeypatch):
+    monkeypatch.setattr(job_many, "AT_ONCE", 2)
+    waiting = [make_job(bot, lobby) for _ in range(3)]
+    root = cast.root()
+    url = all_that_match("cancel", state__exact="queued")
+
+    page = text_of(root.post(url))
+    assert "2 jobs cancelled." in page
+    assert "<strong>1</strong> job that matches can be cancelled, too" in page
+    assert states(*waiting) == ["cancelled", "cancelled", "queued"]
+    root.post(url)
+
+    assert states(*waiting) == ["cancelled"] * 3
+
+
+def test_what_failed_again_since_the_question_is_not_retried_for_ever(bot, lobby):
+    opened = timezone.now()
+    job = left_as(make_job(bot, lobby), WorkState.FAILED, finished_at=opened + timedelta(seconds=5))
+
+    page = cast.root().post(
+        all_that_match("retry", state__exact="failed"), {"opened": opened.isoformat()}, follow=True
+    )
+
+    assert "Jobs queued again: 0." in text_of(page)
+    assert states(job) == ["failed"]
+
+
+def test_who_only_watches_is_offered_nothing_for_all_and_may_not(bot, lobby):
+    job = make_job(bot, lobby)
+    bob = cast.bob(bot)
+
+    assert "With all that match" not in text_of(bob.get(LIST, {"state__exact": "queued"}))
+    for method in (bob.get, bob.post):
+        assert method(all_that_match("cancel", state__exact="queued")).status_code == 403
+    assert states(job) == ["queued"]
+
+
+def test_all_that_match_are_those_that_one_may_see(bot, lobby):
+    other = make_bot("other")
+    hidden = make_job(other, make_channel(other, "elsewhere"))
+    mine = make_job(bot, lobby)
+
+    cast.alice(bot).post(all_that_match("cancel", state__exact="queued"))
+
+    assert states(mine, hidden) == ["cancelled", "queued"]
+
+
+@pytest.mark.parametrize("query", [{"nonsense": "1"}, {"id__in": "x"}, {"why": "\0"}])
+def test_nonsense_is_no_error(bot, query):
+    answer = cast.root().get(all_that_match("cancel", **query))
+
+    assert answer.status_code in (200, 302, 400)
+
+
+def test_there_is_no_other_thing_to_do_with_all(bot):
+    assert cast.root().get(all_that_match("resolve-sent")).status_code == 404

@@ -6,7 +6,6 @@ import html
 from datetime import timedelta
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -14,6 +13,7 @@ from django.utils import timezone
 
 from bots import postoffice, receivers, sequence, subscriptions
 from bots.models import (
+    AuditEntry,
     Bot,
     Delivery,
     Ended,
@@ -99,7 +99,7 @@ def test_a_new_subscription_shows_its_secret_once(bot):
         reverse("admin:index"),
     ):
         assert secret not in text_of(root.get(url))
-    assert secret not in "".join(entry.change_message for entry in LogEntry.objects.all())
+    assert secret not in str(AuditEntry.objects.values_list("changes", flat=True))
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_a_new_secret_is_shown_once_and_the_old_one_signs_for_a_day(bot):
     assert "The old secret signs, too, until" in text_of(answer)
     page = text_of(root.get(page_of(subscription)))
     assert "Old secret signs until" in page
-    assert LogEntry.objects.get().change_message == "Rotate secret."
+    assert AuditEntry.objects.first().action == "subscription.secret_rotated"
     for one in (page, text_of(root.get(rotate)), text_of(root.get(reverse(LIST)))):
         assert new not in one
         assert old not in one
@@ -296,7 +296,7 @@ def test_a_replay_tells_how_many_events_lie_between_and_delivers_again(bot, rece
     assert f"after event {after:,}" in text_of(told)
     deliver()
     assert sorted(got.id for got in receiver.taken[3:]) == [f"evt_{e.pk}" for e in events[1:]]
-    assert LogEntry.objects.get().change_message == f"Replay after {after}."
+    assert AuditEntry.objects.first().note == f"After event {after}."
 
 
 def test_a_replay_since_a_time_begins_before_what_was_stored_then(bot):
@@ -596,7 +596,7 @@ def test_charlie_sees_no_subscription_of_others(bot):
                 assert client.get(url_of(subscription, name)).status_code == 404
             kept = Subscription.objects.get(pk=subscription.pk)
             assert (kept.name, kept.enabled, kept.old_secret) == ("Secret shop", True, "")
-    assert not LogEntry.objects.exists()
+    assert not AuditEntry.objects.filter(door="admin").exists()
 
 
 def test_a_button_does_nothing_when_it_is_only_looked_at(bot):

@@ -212,7 +212,7 @@ def test_the_list_costs_the_same_queries_however_long(rows, django_assert_num_qu
     client = make_client()
     client.get(SPACES)  # a token's first use is written down
 
-    with django_assert_num_queries(3):  # token, bots, credentials
+    with django_assert_num_queries(4):  # token, bots, credentials, labels
         page = client.get(BOTS).json()
 
     assert [b["slug"] for b in page["results"]] == [f"bot-{n:02}" for n in range(rows)]

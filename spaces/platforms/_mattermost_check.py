@@ -32,6 +32,24 @@ NEEDED = {
     "delete_public_channel": "archive public channels",
     "delete_private_channel": "archive private channels",
 }
+# Permissions of bots → what they come to on a server.
+WORDS = {
+    "post": ("create_post", "upload_file"),
+    "direct": ("create_direct_channel", "create_group_channel"),
+    "edit": ("edit_post", "delete_post"),
+    "react": ("add_reaction", "remove_reaction"),
+    "channels": (
+        "create_public_channel",
+        "create_private_channel",
+        "join_public_channels",
+        "manage_public_channel_properties",
+        "manage_private_channel_properties",
+        "delete_public_channel",
+        "delete_private_channel",
+    ),
+    "participants": ("manage_public_channel_members", "manage_private_channel_members"),
+    "receipts": ("read_channel",),
+}
 # What only administrators may, as a server comes: good to know, and nothing to mend.
 EXTRA = {
     "create_post_ephemeral": "send messages that only one person sees",

@@ -144,6 +144,7 @@ class Option:
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    secret: bool = False  # the audit log tells only that it was changed
 
     def clean(self, value: Any) -> Any:
         """The value in its Python type. Raises `Misconfigured` for anything of another type."""
@@ -303,6 +304,9 @@ class Platform:
     # A platform whose servers differ sets its own on the object, once it is connected.
     limits: Limits = Limits()
     needs_url: ClassVar[bool] = True
+    # What a bot needs there, in the platform's own words as `Identity.permissions` has them, for
+    # each of the permissions that it is given here; those that are not named need nothing special.
+    permission_words: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     # How long one operation can take before its timeouts end it; the lease on the lane is made
     # to outlive it. See `seconds_for`.
     longest_call_seconds: float = 60.0

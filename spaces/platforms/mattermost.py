@@ -109,6 +109,7 @@ class Mattermost(Platform):
     name = "mattermost"
     label = "Mattermost"
     abilities = frozenset(Ability) - {Ability.READ_RECEIPTS}
+    permission_words = checking.WORDS
     credentials = (
         Credential(
             name="token",
@@ -181,6 +182,7 @@ class Mattermost(Platform):
             name="websocket_arguments",
             label="Extra websocket arguments",
             help='JSON: {"headers": {…}, "query": {…}, "subprotocols": […]}.',
+            secret=True,
         ),
         Option(
             name="hide_deleted",

@@ -1,0 +1,250 @@
+"""The chat page in a real browser: an operator talks with the demo bot, and reads on as it
+answers."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+from playwright.sync_api import Page, expect
+
+from botadmin.tests.browser import Browser
+from bots import clients, demo
+from bots.connections import poller
+from bots.models import Bot, Job, Message
+from bots.tests import cast
+from bots.tests.builders import run_lanes
+from spaces.models import Channel, LocalMessage
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489"
+    "0000000d49444154789c6360606060000000050001a5f645400000000049454e44ae426082"
+)
+
+
+@pytest.fixture
+def bot() -> Bot:
+    clients.close_idle(older_than=0)  # of bots of other tests
+    bot = demo.seed()
+    Bot.objects.filter(pk=bot.pk).update(receive="poll")
+    return bot
+
+
+@pytest.fixture
+def lobby(bot) -> Channel:
+    return Channel.objects.get(name="lobby")
+
+
+def work(bot: Bot) -> None:
+    """What the other processes do meanwhile: the bot hears, its handlers answer, jobs are sent."""
+    run_lanes()
+    poller.poll(bot.pk)
+    run_lanes()
+    poller.poll(bot.pk)
+
+
+def open_room(browser: Browser, bot: Bot, lobby: Channel) -> Page:
+    browser.visit(reverse("chat:room", args=[bot.slug, lobby.pk]))
+    return browser.page
+
+
+def bubble(page: Page, text: str):
+    return page.get_by_role("article").filter(has_text=text)
+
+
+def test_an_operator_tries_the_demo_bot(browser, bot, lobby):
+    page = browser.page
+    browser.visit("/chat/")
+    page.get_by_role("link", name="Echo", exact=True).click()
+    page.get_by_role("link", name=re.compile("^Lobby")).click()
+    expect(page.get_by_role("heading", name="Lobby")).to_be_visible()
+
+    page.get_by_label("Write as").select_option("alice")
+    page.get_by_role("textbox", name="Message").fill("Is anybody *there*?")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_text("Said as alice.")).to_be_visible()
+    work(bot)
+    expect(bubble(page, "Is anybody there?")).to_have_count(2)
+    expect(page.get_by_label("Write as")).to_have_value("alice")
+
+    page.get_by_label("Write as").select_option("")
+    page.get_by_role("textbox", name="Message").fill("Here is a picture.")
+    page.get_by_text("Files, card, preview").click()
+    page.get_by_label("Files", exact=True).set_input_files(
+        [{"name": "dot.png", "mimeType": "image/png", "buffer": PNG}]
+    )
+    browser.press("Preview")
+    expect(page.get_by_role("region", name="On Local")).to_contain_text("File: dot.png")
+    browser.press("Send")
+    expect(bubble(page, "Here is a picture.")).to_contain_text("Message queued")
+    work(bot)
+    sent = bubble(page, "Here is a picture.")
+    expect(sent).not_to_contain_text("queued")
+    expect(sent.get_by_role("img", name="dot.png")).to_be_visible()
+    with page.expect_download() as download:
+        sent.get_by_role("link", name="dot.png").last.click()
+    assert download.value.path().read_bytes() == PNG
+
+    sent.hover()
+    sent.get_by_role("link", name="React, edit").click()
+    page.locator("#sheet").get_by_role("button", name="tada").click()
+    expect(page.locator("#sheet")).not_to_be_visible()
+    work(bot)
+    chip = sent.get_by_role("button", name="tada 1")
+    expect(chip).to_have_attribute("aria-pressed", "true")
+    chip.click()
+    work(bot)
+    expect(chip).to_have_count(0)
+
+    sent.hover()
+    sent.get_by_role("link", name="Answer").click()
+    thread = page.get_by_role("complementary", name="Thread")
+    thread.get_by_role("textbox", name="Answer").fill("And an answer.")
+    page.keyboard.press("Control+Enter")
+    work(bot)
+    expect(thread.get_by_role("article").filter(has_text="And an answer.")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(thread).to_have_count(0)
+    expect(bubble(page, "Here is a picture.").first).to_contain_text("1 answer")
+    assert not Job.objects.exclude(state="succeeded").exists()
+
+
+def test_edits_and_deletions_show_by_themselves(browser, bot, lobby):
+    page = open_room(browser, bot, lobby)
+    page.get_by_role("textbox", name="Message").fill("helo")
+    page.keyboard.press("Control+Enter")
+    work(bot)
+    sent = bubble(page, "helo")
+    expect(sent).not_to_contain_text("queued")
+
+    sent.hover()
+    sent.get_by_role("link", name="React, edit").click()
+    page.get_by_role("textbox", name="New text").fill("hello")
+    browser.press("Save the new text")
+    work(bot)
+    sent = page.get_by_role("article").filter(has=page.get_by_text("hello", exact=True))
+    expect(sent).to_contain_text("edited")
+
+    sent.hover()
+    sent.get_by_role("link", name="React, edit").click()
+    page.get_by_text("Delete this message").click()
+    browser.press("Delete message")
+    work(bot)
+    expect(page.get_by_text("This message was deleted.")).to_be_visible()
+
+
+def test_a_double_click_sends_once(browser, bot, lobby):
+    page = open_room(browser, bot, lobby)
+    page.get_by_role("textbox", name="Message").fill("just once")
+    page.get_by_role("button", name="Send", exact=True).dblclick()
+    expect(bubble(page, "just once")).to_have_count(1)
+    work(bot)
+
+    expect(bubble(page, "just once")).to_have_count(1)
+    assert LocalMessage.objects.filter(text="just once").count() == 1
+
+
+def test_whoever_reads_further_up_stays_there(browser, bot, lobby):
+    now = timezone.now()
+    Message.objects.bulk_create(
+        Message(
+            bot=bot,
+            channel=lobby,
+            remote_id=f"x{n}",
+            direction="in",
+            text=f"line {n}.",
+            sent_at=now,
+        )
+        for n in range(120)
+    )
+    page = open_room(browser, bot, lobby)
+    expect(bubble(page, "line 119.")).to_be_in_viewport()
+    browser.press("Earlier messages")
+    expect(bubble(page, "line 20.")).to_have_count(1)
+    expect(bubble(page, "line 119.")).not_to_be_in_viewport()
+    expect(page.locator(".chat-day")).to_have_count(1)
+    there = bubble(page, "line 30.")
+    there.scroll_into_view_if_needed()
+    before = there.bounding_box()
+
+    Message.objects.create(
+        bot=bot, channel=lobby, remote_id="y", direction="in", text="news!", sent_at=now
+    )
+
+    news = page.get_by_role("button", name="New messages")
+    expect(news).to_be_visible()
+    assert there.bounding_box() == before
+    news.click()
+    expect(bubble(page, "news!")).to_be_in_viewport()
+    expect(news).not_to_be_visible()
+    expect(page.get_by_role("article")).to_have_count(101)
+
+
+def test_on_a_phone_one_pane_comes_after_the_other(browser, bot, lobby):
+    browser.look(phone=True)
+    page = browser.page
+    browser.visit(reverse("chat:rooms", args=[bot.slug]))
+    page.get_by_role("link", name=re.compile("^Lobby")).click()
+    expect(page.get_by_role("navigation", name="Rooms")).not_to_be_visible()
+    page.get_by_role("link", name="Answer").first.click()
+    page.get_by_role("link", name="Back to the room").click()
+    page.get_by_role("link", name="Back to rooms").click()
+    expect(page.get_by_role("navigation", name="Rooms")).to_be_visible()
+
+
+def test_rooms_are_searched_while_typing(browser, bot, lobby):
+    page = open_room(browser, bot, lobby)
+    page.get_by_label("Search rooms").press_sequentially("oper")
+
+    rooms = page.locator("#rooms")
+    expect(rooms.get_by_role("link")).to_have_count(1)
+    expect(rooms).to_contain_text("Operations")
+
+
+def test_who_only_looks_follows_and_has_nothing_to_press(browser, bot, lobby):
+    browser.become(cast.person("bob", cast.WATCHES, bot))
+    page = open_room(browser, bot, lobby)
+    expect(page.get_by_text("You may read here and not write.")).to_be_visible()
+
+    Message.objects.create(
+        bot=bot,
+        channel=lobby,
+        remote_id="y",
+        direction="in",
+        text="news!",
+        sent_at=timezone.now(),
+        reactions=[{"person": "1", "name": "tada"}],
+    )
+
+    expect(bubble(page, "news!")).to_be_visible()
+    expect(page.locator(".chat button:visible")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("dark", "phone"), [(False, False), (True, False), (False, True), (True, True)]
+)
+def test_nobody_is_kept_out(browser, bot, lobby, dark, phone):
+    browser.look(dark=dark, phone=phone)
+    page = browser.page
+    top = Message.objects.filter(channel=lobby).first()
+    Message.objects.filter(pk=top.pk).update(reactions=[{"person": "1", "name": "tada"}])
+    room = reverse("chat:room", args=[bot.slug, lobby.pk])
+
+    for address in ("/chat/?choose", f"/chat/{bot.slug}/", room, f"{room}{top.pk}/"):
+        browser.visit(address)
+        assert browser.barriers() == [], address
+        assert browser.overflow() <= 0, address
+    browser.visit(room)
+    page.get_by_text("Files, card, preview").click()
+    page.get_by_role("textbox", name="Message").fill("hello " * 1_000)
+    browser.press("Preview")
+    expect(page.get_by_role("region", name="On Local")).to_be_visible()
+    assert browser.barriers() == []
+    page.get_by_role("article").first.hover()
+    page.get_by_role("link", name="React, edit").first.click()
+    expect(page.locator("#sheet")).to_be_visible()
+    assert browser.barriers() == []

@@ -1,0 +1,52 @@
+"""Writing as a person, which the local platform lets an operator do to try handlers.
+
+On every other platform people write for themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bots.models import Bot, Message
+from bots.refusals import Invalid
+from spaces.models import Channel, Person
+from spaces.platforms import local
+from spaces.platforms.errors import Misconfigured, PlatformError
+from spaces.platforms.messages import ChannelKind, Outgoing, PersonRef
+
+MOST = 200  # people to choose from
+
+
+def is_offered(bot: Bot) -> bool:
+    return bot.space.platform == local.Local.name
+
+
+def people(room: Channel) -> Sequence[Person]:
+    """Those of the room whom somebody may speak as."""
+    here = Person.objects.filter(participations__channel=room, is_bot=False)
+    return list(here.order_by("username")[:MOST])
+
+
+def say(bot: Bot, room: Channel, username: str, text: str, *, top: Message | None, key: str) -> str:
+    """Say it, once for each `key`; returns where. Somebody new comes into the space, and into the
+    room if it is a public one; where others are not let in, they write to the bot directly.
+
+    Raises `Invalid`.
+    """
+    assert bot.person is not None  # it takes part in the room
+    is_member = any(person.username == username for person in people(room))
+    try:
+        person = local.person(bot.space.slug, username)
+        if not is_member and room.kind == ChannelKind.PUBLIC:
+            person.join_channel(room.remote_id)
+            is_member = True
+        message = Outgoing(key=key, person=PersonRef(id=bot.person.remote_id), text=text)
+        if is_member:
+            thread = top.remote_id if top else ""
+            message = Outgoing(key=key, channel=room.remote_id, text=text, thread=thread)
+        person.post_message(message)
+    except (PlatformError, Misconfigured) as error:
+        raise Invalid(f"{error.detail} {error.next_step}".strip(), code=error.code) from error
+    if is_member:
+        return f"Said as {username}. It shows as soon as the bot hears it."
+    return f"{username} wrote to {bot} directly: that is a room of its own."

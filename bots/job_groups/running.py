@@ -1,0 +1,218 @@
+"""Running a group: jobs are made, and what becomes of each person is learned from how they end."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef
+from django.db.models.functions import Now
+
+from bots import bulk, jobs
+from bots.job_groups import counting
+from bots.models import (
+    Bot,
+    Fate,
+    GroupChannel,
+    GroupItem,
+    GroupKind,
+    GroupPerson,
+    GroupState,
+    Job,
+    JobGroup,
+    JobKind,
+    Plan,
+    Priority,
+    WorkState,
+)
+from bots.models.lane import FINISHED
+from bots.refusals import Refused
+from spaces.platforms import registry
+from spaces.platforms.contract import Ability
+from spaces.platforms.messages import PersonRef
+
+PEOPLE_PER_JOB = 100
+MADE_AT_ONCE = 1_000  # people who get a job in one transaction
+TAKEN_AT_ONCE = 50  # jobs whose outcome is taken over in one transaction
+NOBODY_CHANGED = "nobody_changed"  # a job that failed, and says of each person why
+
+
+# Making jobs ------------------------------------------------------------------------------------
+
+
+def start(group: JobGroup, ends: float) -> float | None:
+    """Make jobs until then. Seconds to wait before the next turn, None for: none."""
+    if group.undoes_id is not None:
+        _plan_undoing(group)
+    while (goes_on := _make_some(group)) and time.monotonic() < ends:
+        pass
+    counting.count(group)
+    return None if goes_on else 0.0
+
+
+def _make_some(group: JobGroup) -> bool:
+    """Make the next jobs; whether there may be more to make."""
+    with transaction.atomic():
+        locked = JobGroup.objects.select_for_update().get(pk=group.pk)
+        if locked.state != GroupState.STARTING:
+            return False
+        planned = group.items.filter(state=Fate.PLANNED)
+        # Along an index: whoever sorts all that is left sorts it once for each thousand.
+        in_order = planned.select_related("channel", "person__person").order_by("plan", "pk")
+        if items := list(in_order[:MADE_AT_ONCE]):
+            _submit(group, items)
+        else:
+            JobGroup.objects.filter(pk=group.pk).update(state=GroupState.RUNNING)
+        return bool(items)
+
+
+def _submit(group: JobGroup, items: Sequence[GroupItem]) -> None:
+    pieces = list(_pieces(group.bot, items))
+    requests = [_request(group, piece) for piece in pieces]
+    try:
+        made = jobs.submit_many(group.bot, requests, requested_by=group.requested_by)
+    except Refused as refused:  # since the dry run, or the platform was taken out
+        _end(items, Fate.FAILED, refused.code, refused.detail)
+    else:
+        for piece, job in zip(pieces, made, strict=True):
+            for item in piece:
+                item.job, item.state = job, Fate.WAITING
+    bulk.update(items, ["job", "state", "code", "detail"])
+
+
+def _pieces(bot: Bot, items: Iterable[GroupItem]) -> Iterable[list[GroupItem]]:
+    """Those that can be one job: of one channel, and no more than the platform takes at once."""
+    platform = registry.get(bot.space.platform)
+    size = min(PEOPLE_PER_JOB, platform.limits.people_per_request or PEOPLE_PER_JOB)
+    together: dict[tuple[int, bool], list[GroupItem]] = defaultdict(list)
+    for item in items:
+        together[item.channel_id, item.moderator].append(item)
+    for some in together.values():
+        for first in range(0, len(some), size):
+            yield some[first : first + size]
+
+
+def _request(group: JobGroup, piece: Sequence[GroupItem]) -> jobs.Request:
+    payload: dict[str, Any] = {"people": [asdict(_ref(item.person)) for item in piece]}
+    if piece[0].moderator and group.kind == GroupKind.ADD:
+        payload["moderator"] = True
+    return jobs.Request(
+        kind=JobKind(group.kind),
+        channel=piece[0].channel,
+        payload=payload,
+        priority=Priority.BULK,
+        group=group,
+    )
+
+
+def _ref(one: GroupPerson) -> PersonRef:
+    if one.person is None:
+        return PersonRef.parse(one.asked)
+    return PersonRef(id=one.person.remote_id, username=one.person.username)
+
+
+# Undoing ----------------------------------------------------------------------------------------
+
+
+def _plan_undoing(group: JobGroup) -> None:
+    """Write down what is to be taken back, channel by channel."""
+    moderates = Ability.MODERATORS in registry.get(group.bot.space.platform).abilities
+    plan = Plan.ADD if group.kind == GroupKind.ADD else Plan.REMOVE
+    for one in group.channels.filter(is_planned=False):
+        with transaction.atomic():
+            JobGroup.objects.select_for_update().get(pk=group.pk)
+            # Whoever cancels the group calls them planned, too.
+            if not GroupChannel.objects.filter(pk=one.pk, is_planned=False).update(is_planned=True):
+                continue
+            done = GroupItem.objects.filter(
+                group=group.undoes_id,
+                channel=one.channel_id,
+                state=Fate.DONE,
+                plan__in=(Plan.ADD, Plan.REMOVE),
+            )
+            bulk.insert(
+                [
+                    GroupItem(
+                        group=group,
+                        channel_id=one.channel_id,
+                        person=item.person,
+                        plan=plan,
+                        state=Fate.PLANNED,
+                        moderator=item.moderator and moderates,
+                    )
+                    for item in done.select_related("person").order_by("pk")
+                ]
+            )
+
+
+# Following jobs ---------------------------------------------------------------------------------
+
+
+def follow(group: JobGroup, ends: float) -> float | None:
+    """Take over how jobs ended, until then; finish when all have. As `start`."""
+    if not _take_over_some(group):
+        _finish(group)
+        return 0.0
+    while time.monotonic() < ends and _take_over_some(group):
+        pass
+    counting.count(group)
+    return None
+
+
+def _take_over_some(group: JobGroup) -> bool:
+    """Whether there was something to take over."""
+    waits = GroupItem.objects.filter(job=OuterRef("pk"), state=Fate.WAITING)
+    ended = group.jobs.filter(Exists(waits), state__in=FINISHED).order_by("pk")
+    with transaction.atomic():
+        locked = JobGroup.objects.select_for_update().get(pk=group.pk)
+        some = list(ended[:TAKEN_AT_ONCE]) if locked.state == GroupState.RUNNING else []
+        _take_over(some)
+    return bool(some)
+
+
+def _take_over(ended: Sequence[Job]) -> None:
+    items: dict[int, list[GroupItem]] = defaultdict(list)
+    for item in GroupItem.objects.filter(job__in=[job.pk for job in ended]).order_by("pk"):
+        items[item.job_id or 0].append(item)
+    for job in ended:
+        _tell(job, items[job.pk])
+    changed = [item for some in items.values() for item in some]
+    bulk.update(changed, ["state", "code", "detail"])
+
+
+def _tell(job: Job, items: Sequence[GroupItem]) -> None:
+    """Say to each what became of it; those of a job have the order of the people in it."""
+    outcomes = job.result.get("people", ())
+    if job.state == WorkState.CANCELLED:
+        _end(items, Fate.CANCELLED)
+    elif job.state != WorkState.SUCCEEDED and job.error_code != NOBODY_CHANGED:
+        detail = job.error_detail or f"The job is {job.state}."
+        _end(items, Fate.FAILED, job.error_code or job.state, detail)
+    elif len(outcomes) != len(items):
+        detail = "The platform did not say what became of each. Look at the job."
+        _end(items, Fate.FAILED, "no_answer", detail)
+    else:
+        for item, outcome in zip(items, outcomes, strict=True):
+            state = Fate.DONE if outcome["ok"] else Fate.FAILED
+            _end([item], state, outcome["code"], outcome["detail"])
+
+
+def _end(items: Iterable[GroupItem], state: Fate, code: str = "", detail: str = "") -> None:
+    for item in items:
+        item.state, item.code, item.detail = state, code[:60], detail
+
+
+def _finish(group: JobGroup) -> None:
+    with transaction.atomic():
+        locked = JobGroup.objects.select_for_update().get(pk=group.pk)
+        open_items = group.items.filter(state__in=(Fate.WAITING, Fate.PLANNED))
+        if locked.state != GroupState.RUNNING or open_items.exists():
+            return
+        failed = group.items.filter(state=Fate.FAILED).count()
+        JobGroup.objects.filter(pk=group.pk).update(
+            state=GroupState.FINISHED, finished_at=Now(), failed_count=failed
+        )

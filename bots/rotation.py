@@ -1,0 +1,109 @@
+"""New credentials for a bot, tried before they are used.
+
+What is entered is tried beside what is in use: the bot goes on as it is meanwhile, and nothing is
+stored or changed unless the platform lets the new ones in, as the same account. An operator who
+means another account has to name the one that was found.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from django.contrib.auth.models import AbstractBaseUser
+
+from bots import clients, closing, lifecycle
+from bots.models import Bot
+from bots.refusals import Invalid
+from spaces.platforms.errors import Misconfigured, PlatformError
+from spaces.platforms.messages import Finding, Identity
+
+OTHER_ACCOUNT = "other_account"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What came of new credentials, in the order in which it was found."""
+
+    findings: list[Finding]
+    identity: Identity | None = None  # whom the platform lets in; None: nobody
+    refused: str = ""  # code of what keeps them from being used; empty: nothing
+
+    @property
+    def ok(self) -> bool:
+        return not self.refused
+
+
+def replace_credentials(
+    bot: Bot,
+    values: Mapping[str, str],
+    *,
+    user: AbstractBaseUser | None,
+    requested_by: str,
+    accepted_account: str = "",
+) -> Trial:
+    """Try these credentials and, if nothing speaks against them, use them from now on.
+
+    What is refused changes nothing, and the old ones stay in use. `accepted_account` is the
+    platform's id of another account that somebody has seen and wants the bot to become. Raises
+    `Invalid` as `lifecycle.check_credentials` does, and when there is nothing to replace.
+    """
+    tried = attempt(bot, values, accepted_account=accepted_account)
+    if tried.ok and tried.identity is not None:
+        lifecycle.changed(bot, fields=(), requested_by=requested_by, credentials=values, user=user)
+        clients.remember_identity(bot, tried.identity)
+    return tried
+
+
+def attempt(bot: Bot, values: Mapping[str, str], *, accepted_account: str = "") -> Trial:
+    """Log in with these credentials, and leave everything as it is. Raises as above."""
+    if not values:
+        raise Invalid("Nothing was entered.", field="credentials")
+    lifecycle.check_credentials(bot, values)
+    try:
+        platform = clients.build_with(bot, values)
+    except Misconfigured as error:
+        return _refused(error)
+    try:
+        identity = platform.connect()
+        findings = [_logged_in(bot, identity)]
+        if findings[0].level == "error" and identity.person.id != accepted_account:
+            return Trial(identity=identity, findings=findings, refused=OTHER_ACCOUNT)
+        findings += platform.check(identity)
+        return Trial(identity=identity, findings=findings)
+    except (PlatformError, Misconfigured) as error:
+        return _refused(error)
+    except Exception:
+        # A plugin's fault must not look like one of ours, nor like good credentials.
+        log.exception("the platform %s broke while %s was tried", platform.name, bot.slug)
+        return _refused(lifecycle.broke(platform))
+    finally:
+        closing.close(platform)
+
+
+def _logged_in(bot: Bot, identity: Identity) -> Finding:
+    """Who was let in; an error when that is somebody else than before."""
+    now, before = identity.person, bot.identity.get("person") or {}
+    if not before or now.id == before.get("id"):
+        text = f"Logged in as {_called(now.username, now.id)}."
+        return Finding(level="ok", code="connected", text=text)
+    was = _called(before.get("username", ""), str(before.get("id", "")))
+    return Finding(
+        level="error",
+        code=OTHER_ACCOUNT,
+        text=f"They belong to another account: {_called(now.username, now.id)}. Until now the bot "
+        f"is {was}.",
+        remedy="Enter credentials of the account that it was, or say that it shall be the other "
+        "one from now on.",
+    )
+
+
+def _called(username: str, person_id: str) -> str:
+    return f"{username} ({person_id})" if username else person_id
+
+
+def _refused(error: PlatformError | Misconfigured) -> Trial:
+    return Trial(findings=[lifecycle.bad_news(error)], refused=error.code)

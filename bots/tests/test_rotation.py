@@ -1,0 +1,169 @@
+"""New credentials are tried before they are used, and what is refused changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from bots import clients, lifecycle, rotation
+from bots.models import Bot, BotMemory, Credential, JobKind
+from bots.refusals import Invalid
+from bots.tests.builders import SECRET, make_bot, make_space, make_user
+from spaces.platforms.errors import Unavailable
+from spaces.testing import faulty
+from spaces.testing.mattermost import SimulatedMattermost
+from spaces.testing.mattermost.making import PASSWORD
+
+pytestmark = pytest.mark.django_db
+
+WRONG = "not-the-password-42"
+
+
+@pytest.fixture
+def server() -> Iterator[SimulatedMattermost]:
+    with SimulatedMattermost() as server:
+        server.make.user("alice")
+        yield server
+        clients.close_idle(older_than=0)
+
+
+@pytest.fixture
+def echo() -> Iterator[Bot]:
+    yield make_bot(space=make_space(platform="faulty"))
+    faulty.reset()
+
+
+def replace(bot: Bot, accepted_account: str = "", **values: str) -> rotation.Trial:
+    return rotation.replace_credentials(
+        bot, values, user=None, requested_by="alice", accepted_account=accepted_account
+    )
+
+
+def stored(bot: Bot) -> list[tuple[str, str]]:
+    return list(Credential.objects.filter(bot=bot).values_list("value", "reference"))
+
+
+def mattermost_bot(server: SimulatedMattermost, **credentials: str) -> Bot:
+    """A bot that has logged in with these, or with a token of the account `helper-bot`."""
+    if not credentials:
+        credentials = {"token": server.make.bot("helper-bot")[1]}
+    clients.close_idle(older_than=0)  # no client of an earlier test may be found
+    space = make_space("chat", platform="mattermost", url=server.url)
+    bot = Bot(slug="helper", name="Helper", space=space)
+    lifecycle.create(bot, requested_by="test")
+    lifecycle.set_credentials(bot, credentials, user=None)
+    with clients.borrow(bot):
+        pass
+    return Bot.objects.select_related("space", "connection").get(pk=bot.pk)
+
+
+def test_good_ones_are_used_from_then_on(echo, monkeypatch):
+    monkeypatch.setenv("BOT_ECHO", SECRET)
+    before = echo.generation
+
+    tried = rotation.replace_credentials(
+        echo, {"secret": "$BOT_ECHO"}, user=make_user("alice"), requested_by="alice"
+    )
+
+    assert tried.ok
+    assert tried.identity.person.username == "echo"
+    assert tried.findings[0].text.startswith("Logged in as echo")
+    row = Credential.objects.get(bot=echo)
+    assert (row.reference, row.changed_by.get_username()) == ("$BOT_ECHO", "alice")
+    echo.refresh_from_db()
+    assert echo.generation > before
+    assert echo.jobs.get().kind == JobKind.SYNC
+
+
+@pytest.mark.parametrize("entered", [WRONG, "$BOT_MISSING", "$HOME", "file:missing", ""])
+def test_bad_ones_change_nothing_at_all(echo, entered):
+    before = stored(echo)
+
+    tried = replace(echo, secret=entered)
+
+    assert not tried.ok
+    assert tried.identity is None
+    (finding,) = tried.findings
+    assert (finding.level, bool(finding.remedy)) == ("error", True)
+    assert tried.refused == finding.code
+    assert stored(echo) == before
+    now = Bot.objects.select_related("connection").get(pk=echo.pk)
+    assert now.generation == echo.generation
+    assert now.connection.state == echo.connection.state
+    assert not now.jobs.exists()
+
+
+def test_a_platform_that_is_away_or_broken_has_not_said_yes(echo):
+    faulty.script(
+        faulty.before(Unavailable(f"No answer to {WRONG}.")),
+        faulty.before(KeyError("id")),
+        operation="connect",
+    )
+
+    assert replace(echo, secret=SECRET).refused == "platform_unavailable"
+    assert replace(echo, secret=SECRET).refused == "misconfigured"
+    assert not echo.jobs.exists()
+
+
+def test_no_finding_repeats_what_was_entered(echo):
+    faulty.script(faulty.before(Unavailable(f"GET /?token={WRONG}")), operation="connect")
+
+    (finding,) = replace(echo, secret=WRONG).findings
+
+    assert WRONG not in finding.text
+
+
+def test_credentials_of_another_account_are_refused_until_somebody_means_it(server):
+    bot = mattermost_bot(server)
+    before = stored(bot)
+    _, token = server.make.bot("other-bot")
+
+    tried = replace(bot, token=token)
+
+    assert tried.refused == rotation.OTHER_ACCOUNT
+    assert "other-bot" in tried.findings[0].text
+    assert "helper-bot" in tried.findings[0].text
+    assert tried.identity.person.username == "other-bot"
+    assert stored(bot) == before
+
+    accepted = replace(bot, token=token, accepted_account=tried.identity.person.id)
+
+    assert accepted.ok
+    bot.refresh_from_db()
+    assert bot.identity["person"]["username"] == "other-bot"
+    assert bot.person.username == "other-bot"
+
+
+def test_who_accepts_one_account_has_not_accepted_another(server):
+    bot = mattermost_bot(server)
+    _, token = server.make.bot("other-bot")
+
+    assert not replace(bot, token=token, accepted_account="somebody").ok
+
+
+def test_a_session_of_the_old_ones_does_not_make_new_ones_look_good(server):
+    bot = mattermost_bot(server, login="alice", password=PASSWORD)
+    assert BotMemory.objects.filter(bot=bot).exists()
+
+    assert replace(bot, password=WRONG).refused == "credentials_refused"
+
+    assert BotMemory.objects.filter(bot=bot).exists()
+    assert lifecycle.check(bot).identity.person.username == "alice"
+
+
+def test_what_the_platform_finds_besides_is_told_and_keeps_nobody_from_using_them(server):
+    bot = mattermost_bot(server)
+    token = server.make.token("helper-bot")
+
+    tried = replace(bot, token=token)
+
+    assert tried.ok
+    assert "no_team" in {finding.code for finding in tried.findings}
+
+
+def test_names_that_the_platform_does_not_know_are_refused(echo):
+    with pytest.raises(Invalid, match="knows no credential"):
+        replace(echo, token="x")
+    with pytest.raises(Invalid, match="Nothing was entered"):
+        replace(echo)
