@@ -49,7 +49,7 @@ soak: $(READY) servers ## everything that can break, at random, for SECONDS=900,
 	$(BIN)/python -m botadmin.tests.soak $(SECONDS) $(SEED)
 
 test-browser: $(READY) ## the admin in Chromium
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python -m pytest -n 2 -m browser
 
 test-clients: $(READY) $(CLIENTS_READY) $(JAVASCRIPT_READY) ## clients of others on simulated servers
 	$(BIN)/python -m pytest -n 4 -m clients spaces/tests/clients

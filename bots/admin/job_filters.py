@@ -19,6 +19,7 @@ from bots.admin.base import (
     VisibleFilter,
     actor_of,
 )
+from bots.admin.searching import newest
 from bots.models import Job
 from bots.stuck import LABELS, WAITING, Why
 
@@ -101,13 +102,16 @@ class ErrorCode(DropdownFilter):
 
 
 class RequestedBy(TextFilter):
-    title = "who asked"
+    """Among the newest: the others would all have to be looked at."""
+
+    title = "who asked of late"
     parameter_name = "by"
 
     def queryset(self, request: HttpRequest, jobs: QuerySet[Job]) -> QuerySet[Job]:
         if not (name := (self.value() or "").strip()):
             return jobs
-        return jobs.filter(requested_by__in=[name, f"token {name}", f"handler {name}"])
+        names = [name, f"token {name}", f"handler {name}"]
+        return newest(jobs).filter(requested_by__in=names)
 
 
 FILTERS: tuple[Any, ...] = (

@@ -17,7 +17,7 @@ from bots import tracing
 from bots.access import Actor
 from bots.admin import looks
 from bots.admin.base import BOT_FILTER, CHANNEL_FILTER, actor_of
-from bots.admin.searching import SearchesNewest
+from bots.admin.searching import SearchesNewest, newest
 from bots.admin.trace import TracedAdmin
 from bots.models import Message
 from bots.tracing import Trace
@@ -66,8 +66,8 @@ class MessageAdmin(TracedAdmin, SearchesNewest):
 
     def numbered(self, rows: QuerySet[Any], number: int) -> QuerySet[Any]:
         """A number may be part of a text, or the platform's id."""
-        newest = self.newest(rows)
-        return newest.filter(text__icontains=number) | newest.filter(remote_id=str(number))
+        late = newest(rows)
+        return late.filter(text__icontains=number) | late.filter(remote_id=str(number))
 
     def _others(self, request: HttpRequest, message: Message) -> SafeString | str:
         seen = list(tracing.seen_by_others(actor_of(request), message)[: OTHERS + 1])

@@ -75,7 +75,7 @@ class PeopleForm(forms.Form):
         widget=UnfoldAdminTextareaWidget({"rows": 10, "spellcheck": "false"}),
         help_text=(
             "One per line, or with commas between them: @name, name@example.com, an id, or Name "
-            "&lt;name@example.com&gt; as a mail program has it. A column out of a spreadsheet will do. "
+            "&lt;name@example.com&gt; as a mail program has it. A column of a spreadsheet will do. "
             f"Up to {MOST_PEOPLE:,} people."
         ),
     )

@@ -22,13 +22,15 @@ class SearchesNewest(GrowingAdmin):
             return queryset, False
         if (pk := as_id(term)) is not None:
             return self.numbered(queryset, pk), False
-        return super().get_search_results(request, self.newest(queryset), term)
+        return super().get_search_results(request, newest(queryset), term)
 
     def numbered(self, rows: QuerySet[Any], number: int) -> QuerySet[Any]:
         """What somebody looks for who enters nothing but a number."""
         return rows.filter(pk=number)
 
-    def newest(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        every = self.model._default_manager.order_by("-pk")
-        last = every.values_list("pk", flat=True).first() or 0
-        return rows.filter(pk__gt=last - NEWEST)
+
+def newest(rows: QuerySet[Any]) -> QuerySet[Any]:
+    """Those of `rows` that are among the newest of their table."""
+    every = rows.model._default_manager.order_by("-pk")
+    last = every.values_list("pk", flat=True).first() or 0
+    return rows.filter(pk__gt=last - NEWEST)

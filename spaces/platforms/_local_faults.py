@@ -89,6 +89,7 @@ READS = frozenset(
         "find_sent",
         "list_pinned",
         "list_channels",
+        "list_joinable_channels",
         "find_channel",
         "find_created",
         "find_person",

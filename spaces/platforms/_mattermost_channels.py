@@ -52,6 +52,14 @@ class Channels:
     def all(self) -> Iterator[ChannelInfo]:
         return iter(self._infos(self._reader.channels()))
 
+    def joinable(self) -> Iterator[ChannelInfo]:
+        """The public ones of its teams, page by page."""
+        mine = {one["id"] for one in self._reader.channels()}
+        for team in teams(self._api, self._wanted):
+            for one in self._api.pages(f"/teams/{team['id']}/channels", {}):
+                if one["id"] not in mine:
+                    yield self._info(one)
+
     def find(self, *, id: str = "", name: str = "", person: PersonRef | None = None) -> ChannelInfo:
         if person:
             return self._info(self._api.get(f"/channels/{self.direct_id(person)}"))

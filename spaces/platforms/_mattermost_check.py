@@ -50,6 +50,25 @@ WORDS = {
     "participants": ("manage_public_channel_members", "manage_private_channel_members"),
     "receipts": ("read_channel",),
 }
+# In the words of Mattermost's own pages, for somebody who adds a bot.
+HOW_TO_GET_A_TOKEN = (
+    "A system administrator allows bot accounts once: System Console, Integrations, Bot Accounts, "
+    "Enable Bot Account Creation.",
+    "In the product menu open Integrations, then Bot Accounts, and press Add Bot Account. The role "
+    "Member is enough for all but what only administrators may.",
+    "Copy the token that is shown then: Mattermost does not show it again. A further one is made "
+    "there with Create New Token.",
+    "Instead, a person's account can have one: profile picture, Profile, Security, Personal Access "
+    "Tokens. A system administrator allows them under System Console, Integrations, Integration "
+    "Management, and gives the account the role for it.",
+)
+WHAT_AN_ACCOUNT_NEEDS = (
+    "It is a member of each team whose channels it uses. A team administrator adds it: team menu, "
+    "Invite People, then the bot's name.",
+    "It is a member of the channels that it reads and writes in. Public ones it can join in the "
+    "next step; to a private one a member adds it.",
+    "What its roles do not allow is told by Test, with what an administrator does about it.",
+)
 # What only administrators may, as a server comes: good to know, and nothing to mend.
 EXTRA = {
     "create_post_ephemeral": "send messages that only one person sees",

@@ -12,6 +12,7 @@ operations of abilities that a class does not declare raise `Unsupported` before
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -44,6 +45,7 @@ from spaces.platforms.messages import (
 
 
 class Ability(StrEnum):
+    REACH = "reach"  # a server that answers before anybody has logged in
     POST = "post"
     MARKDOWN = "markdown"
     CARDS = "cards"  # natively; elsewhere a card goes out as markdown
@@ -58,6 +60,7 @@ class Ability(StrEnum):
     TYPING = "typing"
     PRESENCE = "presence"
     LIST_CHANNELS = "list_channels"
+    LIST_JOINABLE = "list_joinable"
     FIND_CHANNEL = "find_channel"
     CREATE_CHANNEL = "create_channel"
     UPDATE_CHANNEL = "update_channel"
@@ -86,6 +89,7 @@ class Ability(StrEnum):
 # The operations that stand behind each ability. Abilities without one say how `post_message`,
 # `update_channel` or `add_participants` reads its arguments.
 OPERATIONS: dict[Ability, tuple[str, ...]] = {
+    Ability.REACH: ("reach",),
     Ability.POST: ("post_message",),
     Ability.EDIT: ("edit_message",),
     Ability.DELETE: ("delete_message",),
@@ -94,6 +98,7 @@ OPERATIONS: dict[Ability, tuple[str, ...]] = {
     Ability.TYPING: ("typing",),
     Ability.PRESENCE: ("set_presence",),
     Ability.LIST_CHANNELS: ("list_channels",),
+    Ability.LIST_JOINABLE: ("list_joinable_channels",),
     Ability.FIND_CHANNEL: ("find_channel",),
     Ability.CREATE_CHANNEL: ("create_channel", "find_created"),
     Ability.UPDATE_CHANNEL: ("update_channel",),
@@ -125,6 +130,9 @@ class Credential:
     secret: bool = True
     required: bool = True
     help: str = ""
+    # How an operator comes by it, step by step, in the words that the platform's own pages have.
+    guide: tuple[str, ...] = ()
+    usual: bool = True  # False: one of the other ways, shown to those who look for them
 
 
 OptionType = Literal["text", "url", "integer", "number", "boolean", "choice"]
@@ -304,6 +312,8 @@ class Platform:
     # A platform whose servers differ sets its own on the object, once it is connected.
     limits: Limits = Limits()
     needs_url: ClassVar[bool] = True
+    # What an account must have there before a bot can use it; shown while somebody adds one.
+    guide: ClassVar[tuple[str, ...]] = ()
     # What a bot needs there, in the platform's own words as `Identity.permissions` has them, for
     # each of the permissions that it is given here; those that are not named need nothing special.
     permission_words: ClassVar[Mapping[str, tuple[str, ...]]] = {}
@@ -329,6 +339,16 @@ class Platform:
         Raises `CredentialsRefused`, `Misconfigured`, `Unavailable`.
         """
         raise NotImplementedError
+
+    def reach(self) -> Finding:
+        """What answers at the space's URL, asked without credentials. Raises `Unavailable` when
+        nobody does, `Misconfigured` when it is something else."""
+        raise unsupported(Ability.REACH, self)
+
+    def rehearsal(self) -> AbstractContextManager[None]:
+        """Inside the block, logging in and checking leave nothing behind. Only a platform where
+        the first login makes the account has to do something about it."""
+        return nullcontext()
 
     def check(self, identity: Identity) -> list[Finding]:
         """What an operator should know beyond the identity: missing permissions and the like."""
@@ -382,6 +402,11 @@ class Platform:
     def list_channels(self) -> Iterator[ChannelInfo]:
         """The channels the bot is in, direct ones included, archived ones left out."""
         raise unsupported(Ability.LIST_CHANNELS, self)
+
+    def list_joinable_channels(self) -> Iterator[ChannelInfo]:
+        """The channels the bot is not in and may join by itself. There may be many: whoever needs
+        only some stops reading."""
+        raise unsupported(Ability.LIST_JOINABLE, self)
 
     def find_channel(
         self, *, id: str = "", name: str = "", person: PersonRef | None = None

@@ -113,12 +113,18 @@ class Local(Platform):
     label = "Local"
     needs_url = False
     longest_call_seconds = 20.0  # as long as the database lets a writer wait for its turn
-    abilities = frozenset(Ability) - {Ability.WEBHOOK}  # it has no server that could call us
+    # It has no server that could call us, or that could fail to answer.
+    abilities = frozenset(Ability) - {Ability.WEBHOOK, Ability.REACH}
     credentials = (
         Credential(
             name="secret",
             label="Account password",
             help="The first bot to use a name in a local space sets its password.",
+            guide=(
+                "Think of one: any text will do. Saving the bot makes its account with it.",
+                "If the space has an account of this username already, enter the password that it "
+                "was made with.",
+            ),
         ),
     )
     options = (
@@ -162,6 +168,15 @@ class Local(Platform):
                 remedy="Let it join a channel, or add it as a participant.",
             )
         ]
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """The first login makes the account: here it is taken back."""
+        with transaction.atomic():
+            try:
+                yield
+            finally:
+                transaction.set_rollback(True)
 
     # Messages -----------------------------------------------------------------------------------
 
@@ -295,6 +310,15 @@ class Local(Platform):
         me = self._me()
         mine = LocalRoom.objects.filter(members__account=me, members__left_seq=None)
         return iter(rooms.infos(mine.filter(archived_at=None).order_by("pk"), me))
+
+    @operation
+    def list_joinable_channels(self) -> Iterator[ChannelInfo]:
+        me = self._me()
+        mine = LocalMember.objects.filter(account=me, left_seq=None, room=OuterRef("pk"))
+        public = LocalRoom.objects.filter(
+            ~Exists(mine), space_id=me.clock_id, kind=ChannelKind.PUBLIC, archived_at=None
+        )
+        return iter([rooms.info(room) for room in public.order_by("pk")])
 
     @operation
     def find_channel(

@@ -110,12 +110,14 @@ class Mattermost(Platform):
     label = "Mattermost"
     abilities = frozenset(Ability) - {Ability.READ_RECEIPTS}
     permission_words = checking.WORDS
+    guide = checking.WHAT_AN_ACCOUNT_NEEDS
     credentials = (
         Credential(
             name="token",
             label="Token",
             required=False,
             help="Of the bot account, or a personal access token.",
+            guide=checking.HOW_TO_GET_A_TOKEN,
         ),
         Credential(
             name="login",
@@ -123,19 +125,37 @@ class Mattermost(Platform):
             secret=False,
             required=False,
             help="Username or e-mail, for accounts without a token.",
+            usual=False,
         ),
-        Credential(name="password", label="Password", required=False, help="For the login."),
+        Credential(
+            name="password",
+            label="Password",
+            required=False,
+            help="For the login. Bot accounts have none.",
+            usual=False,
+        ),
         Credential(
             name="mfa",
             label="MFA",
             required=False,
             help="Secret of the second factor, from which codes are made; or one code.",
+            guide=(
+                "Mattermost shows the secret once, when the second factor of the account is set "
+                "up: profile picture, Profile, Security, Multi-factor Authentication.",
+            ),
+            usual=False,
         ),
         Credential(
             name="webhook_tokens",
             label="Tokens of outgoing webhooks and slash commands",
             required=False,
             help="One or more, separated by spaces. Mattermost calls /hooks/<bot>/ with them.",
+            guide=(
+                "In the product menu of Mattermost open Integrations, then Outgoing Webhooks or "
+                "Slash Commands, and add one whose address is /hooks/<bot>/ of botadmin.",
+                "Its token is shown when it was added, and later in the list there.",
+            ),
+            usual=False,
         ),
     )
     options = (
@@ -247,6 +267,20 @@ class Mattermost(Platform):
             permissions=checking.permissions(self._api, self._me),
             server=f"Mattermost {version}".rstrip(),
         )
+
+    def reach(self) -> Finding:
+        try:
+            config, _ = self._config()
+        except NotFound:
+            config = {}
+        if not config.get("Version"):
+            raise Misconfigured(
+                "There is no Mattermost at this URL.",
+                option="url",
+                next_step="Correct the URL: it is the address at which people open Mattermost, "
+                "without the name of a team.",
+            )
+        return Finding(level="ok", code="server", text=f"Mattermost {config['Version']} answers.")
 
     def _config(self) -> tuple[Fields, str]:
         """The configuration that clients may see, and the server's version."""
@@ -430,6 +464,9 @@ class Mattermost(Platform):
 
     def list_channels(self) -> Iterator[ChannelInfo]:
         return self._channels.all()
+
+    def list_joinable_channels(self) -> Iterator[ChannelInfo]:
+        return self._channels.joinable()
 
     def find_channel(
         self, *, id: str = "", name: str = "", person: PersonRef | None = None

@@ -52,6 +52,12 @@ class MattermostWebhook(Platform):
             name="webhook_url",
             label="Webhook URL",
             help="As Mattermost shows it: https://chat.example.org/hooks/…",
+            guide=(
+                "In the product menu of Mattermost open Integrations, then Incoming Webhooks, and "
+                "press Add Incoming Webhook. If the page is not there, a system administrator "
+                "allows it: System Console, Integrations, Integration Management.",
+                "Choose the channel that it writes to, save, and copy the URL that is shown.",
+            ),
         ),
     )
     options = (

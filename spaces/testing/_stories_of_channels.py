@@ -117,6 +117,21 @@ class StoriesOfChannels:
         assert joined.id == scene.channel
         assert scene.channel in [info.id for info in scene.bot.list_channels()]
 
+    def test_what_the_bot_may_join_is_listed_and_what_it_is_in_is_not(self, scene, needs):
+        needs(Ability.LIST_JOINABLE, Ability.CREATE_CHANNEL, Ability.JOIN_LEAVE)
+        made, hidden = (
+            make_channel(scene, kind) for kind in (ChannelKind.PUBLIC, ChannelKind.PRIVATE)
+        )
+
+        inside = {info.id for info in scene.bot.list_joinable_channels()}
+        scene.bot.leave_channel(made.id)
+        scene.bot.leave_channel(hidden.id)
+        outside = {info.id: info for info in scene.bot.list_joinable_channels()}
+
+        assert made.id not in inside
+        assert (outside[made.id].title, outside[made.id].kind) == (made.title, ChannelKind.PUBLIC)
+        assert hidden.id not in outside
+
     # People -----------------------------------------------------------------------------------
 
     def test_a_person_is_found_by_id_and_by_username(self, scene, needs):

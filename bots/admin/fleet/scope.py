@@ -21,8 +21,9 @@ from bots.tallies import Span
 @dataclass(frozen=True, slots=True)
 class Scope:
     actor: Actor
-    # Ids of the bots, None where all are seen. Read first: of a list the database knows how long it
-    # is, and finds what belongs to these bots; with a question instead it read a million jobs.
+    # Ids of the bots, None where these are all there are. Read first: of a list the database knows
+    # how long it is, and finds what belongs to these bots; with a question instead it read a
+    # million jobs.
     mine: Sequence[int] | None
 
     @classmethod
@@ -30,7 +31,8 @@ class Scope:
         actor = actor_of(request)
         if actor.sees_all:
             return cls(actor, None)
-        return cls(actor, list(access.bots(actor).order_by().values_list("pk", flat=True)))
+        mine = list(access.bots(actor).order_by().values_list("pk", flat=True))
+        return cls(actor, mine if len(mine) < Bot.objects.count() else None)
 
     def may(self, act: Act) -> bool:
         return access.may(self.actor, act)
@@ -41,7 +43,7 @@ class Scope:
     def incidents(self) -> QuerySet[Incident]:
         """Those that are open."""
         rows = Incident.objects.filter(closed_at=None, opened_at__isnull=False)
-        return rows if self.mine is None else rows.filter(bot__in=self.mine)
+        return rows if self.actor.sees_all else rows.filter(bot__in=access.bots(self.actor))
 
     def history(self) -> Iterator[Span]:
         if self.mine is None:
@@ -55,7 +57,9 @@ class Scope:
 
     def jobs(self, state: WorkState) -> QuerySet[Job]:
         """Those in one state, the oldest first."""
-        rows = Job.objects.filter(state=state).order_by("pk")
+        # Said so that only the index by state has this order: PostgreSQL thought that the oldest
+        # jobs are in all states alike, and read all that are done to find the first that waits.
+        rows = Job.objects.filter(state__gte=state, state__lte=state).order_by("-state", "pk")
         return rows if self.mine is None else rows.filter(bot__in=self.mine)
 
 
