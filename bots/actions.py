@@ -307,8 +307,8 @@ def restore_channel(platform: Platform, job: Job) -> Result:
 
 @action(JobKind.JOIN_CHANNEL)
 def join_channel(platform: Platform, job: Job) -> Result:
-    name = job.payload["name"]
-    return {"channel": _channel(platform.join_channel(_channel_id(platform, name)))}
+    channel_id = job.payload.get("channel") or _channel_id(platform, job.payload["name"])
+    return {"channel": _channel(platform.join_channel(channel_id))}
 
 
 def _channel_id(platform: Platform, name: str) -> str:

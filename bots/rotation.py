@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from django.contrib.auth.models import AbstractBaseUser
@@ -16,6 +17,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from bots import clients, closing, lifecycle
 from bots.models import Bot
 from bots.refusals import Invalid
+from spaces.platforms.contract import Platform
 from spaces.platforms.errors import Misconfigured, PlatformError
 from spaces.platforms.messages import Finding, Identity
 
@@ -59,8 +61,10 @@ def replace_credentials(
 
 
 def attempt(bot: Bot, values: Mapping[str, str], *, accepted_account: str = "") -> Trial:
-    """Log in with these credentials, and leave everything as it is. Raises as above."""
-    if not values:
+    """Log in with these credentials, and leave everything as it is. Raises as above.
+
+    A bot that is not stored yet leaves nothing behind on its platform either."""
+    if bot.pk and not values:
         raise Invalid("Nothing was entered.", field="credentials")
     lifecycle.check_credentials(bot, values)
     try:
@@ -68,12 +72,8 @@ def attempt(bot: Bot, values: Mapping[str, str], *, accepted_account: str = "") 
     except Misconfigured as error:
         return _refused(error)
     try:
-        identity = platform.connect()
-        findings = [_logged_in(bot, identity)]
-        if findings[0].level == "error" and identity.person.id != accepted_account:
-            return Trial(identity=identity, findings=findings, refused=OTHER_ACCOUNT)
-        findings += platform.check(identity)
-        return Trial(identity=identity, findings=findings)
+        with nullcontext() if bot.pk else platform.rehearsal():
+            return _let_in(bot, platform, accepted_account)
     except (PlatformError, Misconfigured) as error:
         return _refused(error)
     except Exception:
@@ -82,6 +82,15 @@ def attempt(bot: Bot, values: Mapping[str, str], *, accepted_account: str = "") 
         return _refused(lifecycle.broke(platform))
     finally:
         closing.close(platform)
+
+
+def _let_in(bot: Bot, platform: Platform, accepted_account: str) -> Trial:
+    identity = platform.connect()
+    findings = [_logged_in(bot, identity)]
+    if findings[0].level == "error" and identity.person.id != accepted_account:
+        return Trial(identity=identity, findings=findings, refused=OTHER_ACCOUNT)
+    findings += platform.check(identity)
+    return Trial(identity=identity, findings=findings)
 
 
 def _logged_in(bot: Bot, identity: Identity) -> Finding:

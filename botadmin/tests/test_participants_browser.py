@@ -43,7 +43,7 @@ def fill_in(browser, people: str) -> None:
     browser.follow("Echo")
     page.get_by_role("textbox", name="People").fill(people)
     page.get_by_label("Search the channels of this bot").fill("lob")
-    page.get_by_role("group", name="Channels").get_by_label("lobby").check()
+    page.get_by_role("list", name="Channels found").get_by_label("lobby").check()
     page.get_by_label("Search the channels of this bot").fill("att")
     page.get_by_role("list", name="Channels found").get_by_label("attic").check()
     expect(page.get_by_text("2 chosen")).to_be_visible()

@@ -29,7 +29,7 @@ FIELDS_NAMED = 4  # of what was changed, in the list
 # What the filter offers; each is `kind.what`, and a new one needs a line here to be offered.
 ACTIONS = (
     *("bot.created", "bot.changed", "bot.deleted", "bot.started", "bot.stopped"),
-    *("bot.reconnected", "bot.synced", "bot.tested"),
+    *("bot.reconnected", "bot.synced", "bot.tested", "bot.added_untested"),
     *("credential.set", "credential.replaced", "credential.removed", "credential.changed"),
     *("space.created", "space.changed", "space.deleted"),
     *("job_group.run", "job_group.retried", "job_group.cancelled", "job_group.undone"),

@@ -26,6 +26,7 @@ KEPT_FIELDSET = (
     "Retention",
     {
         "fields": KEPT,
+        "classes": ["collapse"],  # which an error in it opens
         "description": "What is older is removed, little by little. What still waits, or is "
         "uncertain, stays however old it is.",
     },
@@ -42,12 +43,13 @@ class SpaceForm(OptionsForm):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.instance.platform = self.platform.name
-        for name in KEPT:
+        self.kept = [name for name in KEPT if name in self.fields]
+        for name in self.kept:
             self.fields[name].required = False
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
-        for name in KEPT:
+        for name in self.kept:
             if cleaned.get(name) is None and name not in self.errors:  # left empty: as it was
                 cleaned[name] = self.get_initial_for_field(self.fields[name], name)
         return cleaned
@@ -140,6 +142,7 @@ class SpaceAdmin(OperatorAdmin):
                 "Options",
                 {
                     "fields": options,
+                    "classes": ["collapse"],
                     "description": "A field left empty follows the default, shown in grey.",
                 },
             ),

@@ -1,0 +1,58 @@
+"""What is about to be added: a space whose server is asked first, a bot that was tried first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from django.utils.crypto import salted_hmac
+
+from bots import access, audit, lifecycle
+from bots.access import Actor
+from bots.models import Bot
+from spaces.models import Space
+from spaces.platforms import registry
+from spaces.platforms.contract import Ability, Account, effective_options
+from spaces.platforms.errors import Misconfigured, PlatformError
+from spaces.platforms.messages import Finding
+
+
+def reach(space: Space) -> Finding | None:
+    """What answers at the URL of a space, stored or not; bad news is a finding, too. None where
+    the platform cannot tell before somebody logs in."""
+    platform = registry.get(space.platform)
+    if Ability.REACH not in platform.abilities:
+        return None
+    options = effective_options(platform, space.options, {})
+    try:
+        asked = platform(
+            Account(space=space.slug, url=space.url, bot="", options=options, credentials={})
+        )
+        try:
+            return asked.reach()
+        finally:
+            asked.close()
+    except (PlatformError, Misconfigured) as error:
+        return lifecycle.bad_news(error)
+
+
+def mark_of(bot: Bot, values: Mapping[str, str]) -> str:
+    """By which these very settings and credentials are known again. It tells nothing about them
+    to anybody without the key of this install."""
+    space = bot.space
+    settings = [space.pk, space.url, space.options, bot.slug, bot.options, sorted(values.items())]
+    return salted_hmac("bots.adding", json.dumps(settings), algorithm="sha256").hexdigest()
+
+
+def add(bot: Bot, values: Mapping[str, str], *, actor: Actor, untested: str = "") -> None:
+    """Store a new bot, validated already, with its credentials; whoever adds it sees it.
+
+    `untested` is why no test speaks for it; empty when one does.
+    """
+    with audit.together():
+        lifecycle.create(bot, requested_by=actor.label)
+        access.give(actor, bot)
+        if values:
+            lifecycle.set_credentials(bot, values, user=actor.user)
+        if untested:
+            audit.record("bot.added_untested", bot, note=untested)

@@ -1,0 +1,76 @@
+"""The form of a new space on the way to a bot: its name and where it is; the rest is folded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.forms import modelform_factory
+from django.utils.text import slugify
+from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldAdminURLInputWidget
+
+from bots.admin.options import PREFIX
+from bots.admin.space import SpaceForm, form_for
+from spaces.models import Space
+from spaces.platforms.contract import Platform
+
+SLUG_HELP = (
+    "Short name used by the API and in logs: small letters, digits, hyphens. Cannot be changed "
+    "later. Left empty, it is made from the name."
+)
+
+
+class SlugFromName(forms.ModelForm):
+    """A form whose slug follows from the name where none was entered."""
+
+    def clean_slug(self) -> str:
+        slug: str = self.cleaned_data["slug"] or slugify(self.cleaned_data.get("name", ""))[:50]
+        if not slug and "name" not in self.errors:
+            raise forms.ValidationError(
+                "The name has no letters that it could be made of: enter one."
+            )
+        return slug
+
+    def free_slug(self) -> None:
+        """Leave the slug to the name."""
+        field = self.fields["slug"]
+        field.required = False
+        field.help_text = SLUG_HELP
+        field.widget.attrs |= {"data-from": self["name"].auto_id, "autocomplete": "off"}
+
+
+class NewSpaceForm(SlugFromName, SpaceForm):
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.free_slug()
+        self.fields["name"].help_text = "What people here call it: Head Office, Support chat."
+        if "url" in self.fields:
+            self.fields["url"].required = True
+            self.fields["url"].help_text = (
+                f"The address at which people open {self.platform.label}, with https:// or http://."
+            )
+
+    def plain(self) -> list[forms.BoundField]:
+        return [self[name] for name in self._meta.fields]
+
+    def folded(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.fields if name.startswith(PREFIX)]
+
+    def opens_fold(self) -> bool:
+        return any(field.errors for field in self.folded())
+
+
+def new_space_form(platform: type[Platform]) -> type[NewSpaceForm]:
+    base = type("NewSpace", (NewSpaceForm, form_for(platform)), {})
+    return modelform_factory(
+        Space,
+        form=base,
+        fields=("name", "slug", *(("url",) if platform.needs_url else ())),
+        # The form's own field for URLs would guess a scheme that is missing.
+        field_classes={"url": forms.CharField},
+        widgets={
+            "name": UnfoldAdminTextInputWidget({"autocomplete": "off"}),
+            "slug": UnfoldAdminTextInputWidget(),
+            "url": UnfoldAdminURLInputWidget({"placeholder": "https://chat.example.org"}),
+        },
+    )

@@ -1,0 +1,68 @@
+"""What a test said of what is in the form, remembered until it is saved.
+
+Only a mark of the tested values is kept, in the session: the values themselves stay in the
+browser's fields.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from bots import adding, rotation
+from bots.admin import looks
+from bots.admin.adding.bots import NewBotForm
+from bots.admin.bot_credentials import LEVELS
+from spaces.platforms.messages import Finding
+
+KEPT_SECONDS = 3600
+REMEMBERED = "tested-new-bot"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What the page tells after Test or Save; `anyway` is why a bot is not saved just so."""
+
+    findings: list[tuple[SafeString, Finding]]
+    passed: bool = False
+    anyway: str = ""
+
+
+def test(request: HttpRequest, form: NewBotForm) -> Outcome:
+    """Let the platform say who this would be. Raises `Refused`."""
+    found = rotation.attempt(form.instance, form.values())
+    passed = found.ok and all(one.level != "error" for one in found.findings)
+    if passed:
+        request.session[REMEMBERED] = [_mark(form), time.time() + KEPT_SECONDS]
+    else:
+        request.session.pop(REMEMBERED, None)
+    return Outcome(
+        findings=[(looks.badge(*LEVELS[one.level]), one) for one in found.findings],
+        passed=passed,
+        anyway="" if passed else _first_error(found.findings),
+    )
+
+
+def why_not(request: HttpRequest, form: NewBotForm) -> str:
+    """Why what is in the form is not saved just so; empty when a test passed with it."""
+    mark, until = request.session.get(REMEMBERED) or ("", 0)
+    if not mark or time.time() > until:
+        return "These credentials were not tested yet, or the test failed."
+    if mark != _mark(form):
+        return "Something was changed after the test that passed."
+    return ""
+
+
+def forget(request: HttpRequest) -> None:
+    request.session.pop(REMEMBERED, None)
+
+
+def _mark(form: NewBotForm) -> str:
+    return adding.mark_of(form.instance, form.values())
+
+
+def _first_error(findings: list[Finding]) -> str:
+    return next((one.text for one in findings if one.level == "error"), "The test did not pass.")
