@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 from django.utils.crypto import salted_hmac
 
@@ -13,7 +14,7 @@ from bots.models import Bot
 from spaces.models import Space
 from spaces.platforms import registry
 from spaces.platforms.contract import Ability, Account, effective_options
-from spaces.platforms.errors import Misconfigured, PlatformError
+from spaces.platforms.errors import Misconfigured, PlatformError, Unavailable
 from spaces.platforms.messages import Finding
 
 
@@ -32,6 +33,9 @@ def reach(space: Space) -> Finding | None:
             return asked.reach()
         finally:
             asked.close()
+    except Unavailable as error:
+        # What is said of it elsewhere is that it is tried again, and here it is not.
+        return replace(lifecycle.bad_news(error), remedy="")
     except (PlatformError, Misconfigured) as error:
         return lifecycle.bad_news(error)
 

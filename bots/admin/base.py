@@ -13,7 +13,7 @@ from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import PermissionDenied
 from django.db import DataError, transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
@@ -23,6 +23,7 @@ from unfold.contrib.filters.admin import (
     AutocompleteSelectFilter,
     ChoicesDropdownFilter,
     RelatedDropdownFilter,
+    TextFilter,
 )
 from unfold.paginator import InfinitePaginator
 from unfold.views import ChangeList
@@ -32,6 +33,7 @@ from bots.access import Act, Actor
 from bots.admin import history
 from bots.models import AuditEntry, Bot, BulkAction, Delivery, Subscription
 from bots.refusals import Refused
+from bots.targets import as_id
 from spaces.models import Channel, Person, Space
 
 VISIBLE: dict[type[Model], Callable[[Actor], QuerySet[Any]]] = {
@@ -343,6 +345,24 @@ class SearchedFilter(AutocompleteSelectFilter):
             named = choice["form"].fields[self.lookup_kwarg]
             named.queryset = VISIBLE[self.field.related_model](actor_of(self.request))
             yield choice
+
+
+class NamedBot(TextFilter):
+    """Of one bot, by its short name; links name it by its id."""
+
+    title = "bot (short name)"
+    parameter_name = "bot"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not (named := str(self.value() or "").strip()):
+            return queryset
+        wanted = Q(slug=named)
+        if (bot_id := as_id(named)) is not None:
+            wanted |= Q(pk=bot_id)
+        return self.of(queryset, access.bots(actor_of(request)).filter(wanted))
+
+    def of(self, rows: QuerySet[Any], bots: QuerySet[Bot]) -> QuerySet[Any]:
+        raise NotImplementedError
 
 
 STATE_FILTER = ("state", ChoicesDropdownFilter)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, cast
 
-from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from bots import access, labels, lifecycle
+from bots import labels, lifecycle
 from bots.access import Act
-from bots.admin import credentials, looks, platforms
+from bots.admin import looks, platforms
+from bots.admin.adding.first_channels import FirstChannels
+from bots.admin.adding.views import AddBot
 from bots.admin.base import Press, actor_of, may, plain
 from bots.admin.bot_credentials import ReplaceCredentials
 from bots.admin.bot_form import form_for
@@ -29,9 +30,7 @@ from bots.admin.bot_test import StepByStep
 from bots.admin.operations import OPERATIONS
 from bots.admin.options import PREFIX, shown
 from bots.models import Bot, Permission
-from bots.targets import as_id
-from spaces.models import Space
-from spaces.platforms.contract import Ability, Platform, declared_options
+from spaces.platforms.contract import Ability, declared_options
 from spaces.platforms.errors import Misconfigured, PlatformError
 
 # Buttons ----------------------------------------------------------------------------------------
@@ -70,7 +69,7 @@ def _can_list(bot: Bot) -> bool:
 
 
 @admin.register(Bot)
-class BotAdmin(BotPieces, ReplaceCredentials, StepByStep, BotList):
+class BotAdmin(BotPieces, ReplaceCredentials, StepByStep, AddBot, FirstChannels, BotList):
     change_form_template = "admin/bots/bot/change_form.html"
     change_form_outer_before_template = "admin/bots/bot/before.html"
     presses: ClassVar[dict[str, Press]] = {
@@ -104,37 +103,6 @@ class BotAdmin(BotPieces, ReplaceCredentials, StepByStep, BotList):
 
     # Form ---------------------------------------------------------------------------------------
 
-    def add_view(
-        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        if self._space(request, None) is None and self.has_add_permission(request):
-            return platforms.choose(
-                request,
-                self,
-                title="Add bot: in which space?",
-                choices=[
-                    platforms.Choice(
-                        label=space.name,
-                        detail=platforms.label(space.platform),
-                        url=f"?space={space.pk}",
-                    )
-                    for space in access.spaces(actor_of(request))
-                    if platforms.find(space.platform)
-                ],
-                nothing="There is no space yet. Add a space first.",
-                nothing_url=reverse("admin:spaces_space_add"),
-            )
-        return super().add_view(request, form_url, extra_context)
-
-    def _space(self, request: HttpRequest, obj: Bot | None) -> Space | None:
-        if obj is not None:
-            return obj.space
-        space_id = as_id(request.GET.get("space", ""))
-        if space_id is None:
-            return None
-        space = access.spaces(actor_of(request)).filter(pk=space_id).first()
-        return space if space and platforms.find(space.platform) else None
-
     @method_decorator(sensitive_post_parameters())
     def changeform_view(
         self,
@@ -167,29 +135,21 @@ class BotAdmin(BotPieces, ReplaceCredentials, StepByStep, BotList):
     def get_form(
         self, request: HttpRequest, obj: Bot | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        space = self._space(request, obj)
-        if space is not None and not self._only_viewed(request, obj):
-            platform = platforms.find(space.platform)
+        if obj is not None and not self._only_viewed(request, obj):
+            platform = platforms.find(obj.space.platform)
             assert platform is not None
-            kwargs["form"] = form_for(
-                space,
-                platform,
-                secrets=_secrets(platform) if obj is None else {},
-                receipts_refused=getattr(request, "receipts_refused", ""),
-            )
+            refused = getattr(request, "receipts_refused", "")
+            kwargs["form"] = form_for(obj.space, platform, secrets={}, receipts_refused=refused)
         return super().get_form(request, obj, change=change, **kwargs)
 
     def get_fieldsets(self, request: HttpRequest, obj: Bot | None = None) -> Any:
-        space = self._space(request, obj)
-        if space is None or self._only_viewed(request, obj):
+        if obj is None or self._only_viewed(request, obj):
             return self._fieldsets_to_read()
-        platform = platforms.find(space.platform)
+        platform = platforms.find(obj.space.platform)
         assert platform is not None
-        secrets = list(_secrets(platform)) if obj is None else []
-        behaviour = ["receive", "enabled", *(["read_receipts"] if obj else [])]
+        behaviour = ["receive", "enabled", "read_receipts"]
         return [
             (None, {"fields": ["space_shown", "name", "slug", "label_words"]}),
-            *([("Credentials", {"fields": secrets})] if secrets else []),
             ("Behaviour", {"fields": [*behaviour, "permissions", "handlers", "groups"]}),
             (
                 "Options",
@@ -227,13 +187,8 @@ class BotAdmin(BotPieces, ReplaceCredentials, StepByStep, BotList):
             "permissions_shown",
             "handlers_shown",
             "options_shown",
-            *(["slug"] if obj else []),
+            "slug",
         )
-
-    def get_prepopulated_fields(
-        self, request: HttpRequest, obj: Bot | None = None
-    ) -> dict[str, Any]:
-        return {} if obj else {"slug": ("name",)}
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
@@ -248,21 +203,13 @@ class BotAdmin(BotPieces, ReplaceCredentials, StepByStep, BotList):
     # Saving -------------------------------------------------------------------------------------
 
     def save_model(self, request: HttpRequest, obj: Bot, form: Any, change: bool) -> None:
-        actor = actor_of(request)
-        if change:
-            lifecycle.changed(obj, fields=form.changed_fields(), requested_by=actor.label)
-            return
-        lifecycle.create(obj, requested_by=actor.label)
-        values = credentials.chosen(form.cleaned_data)
-        lifecycle.set_credentials(obj, values, user=actor.user)
-        lifecycle.set_expiries(obj, credentials.expiries(form))
+        requested_by = actor_of(request).label
+        lifecycle.changed(obj, fields=form.changed_fields(), requested_by=requested_by)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         if "label_words" in form.changed_data:
             labels.put_on(form.instance, form.cleaned_data["label_words"])
-        if not change:
-            access.give(actor_of(request), form.instance)
 
     def delete_model(self, request: HttpRequest, obj: Bot) -> None:
         lifecycle.delete(obj)
@@ -336,8 +283,3 @@ class BotAdmin(BotPieces, ReplaceCredentials, StepByStep, BotList):
         if platform is None:
             return looks.pretty(bot.options)
         return looks.pairs(shown(declared_options(platform, "bot"), bot.options))
-
-
-def _secrets(platform: type[Platform]) -> dict[str, forms.Field]:
-    """The fields for credentials of a new bot, in the order in which its platform declares them."""
-    return credentials.credential_fields(platform.credentials, {}, adding=True)

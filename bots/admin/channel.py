@@ -13,35 +13,24 @@ from django.utils.html import format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 
 from bots import access
 from bots.admin import looks
-from bots.admin.base import GrowingAdmin, VisibleFilter, actor_of
+from bots.admin.base import GrowingAdmin, NamedBot, VisibleFilter, actor_of
 from bots.admin.operations import OPERATIONS
 from bots.models import Bot, Message
-from bots.targets import as_id
 from spaces.models import Channel
 
 LATEST = 50
 OPERATIONS_HERE = ("send", "change-channel", "add-participants", "remove-participants")
 
 
-class BotInIt(DropdownFilter):
-    title = "bot"
-    parameter_name = "bot"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(str(bot.pk), str(bot)) for bot in access.bots(actor_of(request))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if not self.value():
-            return queryset
-        if (bot_id := as_id(str(self.value()))) is None:
-            return queryset.none()
-        bot = access.bots(actor_of(request)).exclude(person=None).filter(pk=bot_id)
-        return queryset.filter(participants__person__in=bot.values("person"))
+class BotInIt(NamedBot):
+    def of(self, rows: QuerySet[Any], bots: QuerySet[Bot]) -> QuerySet[Any]:
+        members = bots.exclude(person=None).values("person")
+        return rows.filter(participants__person__in=members)
 
 
 @admin.register(Channel)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, IntegerField, Model, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, IntegerField, Model, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -20,15 +20,14 @@ from unfold.decorators import action, display
 from bots import access, courier, guard, subscriptions
 from bots.access import Act
 from bots.admin import looks, subscription_health
-from bots.admin.base import Button, OperatorAdmin, Press, actor_of, may, plain
+from bots.admin.base import Button, NamedBot, OperatorAdmin, Press, actor_of, may, plain
 from bots.admin.subscription_form import ReplayForm, form_for, replay_told, wanted
 from bots.api import outside
 from bots.guard import CallFailed
-from bots.models import Delivery, Ended, SequenceClock, Subscription, SubscriptionState
+from bots.models import Bot, Delivery, Ended, SequenceClock, Subscription, SubscriptionState
 from bots.models.lane import UNFINISHED
 from bots.refusals import Refused
 from bots.scrub import clean
-from bots.targets import as_id
 from spaces.platforms.errors import Misconfigured
 
 STATES = {
@@ -83,22 +82,12 @@ class State(DropdownFilter):
         return queryset.filter(STATES[self.value()]) if self.value() in STATES else queryset.none()
 
 
-class ForBot(DropdownFilter):
+class ForBot(NamedBot):
     """Those that get the events of a bot, also with those of all others."""
 
-    title = "bot"
-    parameter_name = "bot"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(str(bot.pk), str(bot)) for bot in access.bots(actor_of(request))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if not self.value():
-            return queryset
-        if (bot_id := as_id(str(self.value()))) is None:
-            return queryset.none()
-        named = Subscription.bots.through.objects.filter(bot=bot_id).values("subscription")
-        return queryset.filter(Q(all_bots=True) | Q(pk__in=named))
+    def of(self, rows: QuerySet[Any], bots: QuerySet[Bot]) -> QuerySet[Any]:
+        named = Subscription.bots.through.objects.filter(bot__in=bots).values("subscription")
+        return rows.filter(Exists(bots)).filter(Q(all_bots=True) | Q(pk__in=named))
 
 
 def _count(rows: QuerySet[Any]) -> Coalesce:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -60,11 +60,12 @@ def form_for(actor: Actor) -> type[TokenForm]:
 class ApiTokenAdmin(ListAdmin):
     list_display = ("name", "hint_shown", "scopes_shown", "bots_shown", "expires_shown", "used")
     search_fields = ("name", "hint")
+    autocomplete_fields = ("bots",)
     empty_hint = "A program needs a token to use the REST API. Add one; it is shown once."
     show_full_result_count = False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
-        tokens = super().get_queryset(request).prefetch_related("bots")
+        tokens = super().get_queryset(request).annotate(bot_count=Count("bots"))
         actor = actor_of(request)
         return tokens if actor.sees_all else tokens.filter(created_by=actor.user)
 
@@ -83,7 +84,6 @@ class ApiTokenAdmin(ListAdmin):
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         kwargs["queryset"] = access.bots(actor_of(request))
-        kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -116,8 +116,8 @@ class ApiTokenAdmin(ListAdmin):
         return ", ".join(token.scopes)
 
     @display(description="Bots")
-    def bots_shown(self, token: ApiToken) -> str:
-        return "all" if token.all_bots else ", ".join(str(bot) for bot in token.bots.all())
+    def bots_shown(self, token: Any) -> str:
+        return "all" if token.all_bots else str(token.bot_count)
 
     @display(description="Expires", ordering="expires_at")
     def expires_shown(self, token: ApiToken) -> str:

@@ -243,7 +243,13 @@ def test_who_adds_a_bot_sees_it(bot):
 
     alice.post(
         f"{reverse('admin:bots_bot_add')}?space={bot.space_id}",
-        {"name": "New", "slug": "new", "receive": "off", "credential_secret": "long enough"},
+        {
+            "name": "New",
+            "slug": "new",
+            "receive": "off",
+            "credential_secret": "long enough",
+            "do": "anyway",
+        },
     )
 
     assert alice.get(page_of(Bot.objects.get(slug="new"))).status_code == 200

@@ -81,7 +81,10 @@ SURE = {"post": "yes"}
 
 # `model what name` → what is sent, and what the log tells then.
 DOORS: dict[str, tuple[dict[str, Any], str]] = {
-    "bots.Bot add": (BOT_FORM | {"slug": "new", "credential_secret": SECRET}, "bot.created"),
+    "bots.Bot add": (
+        BOT_FORM | {"slug": "new", "credential_secret": SECRET, "do": "anyway"},
+        "bot.created",
+    ),
     "bots.Bot change": (BOT_FORM, "bot.changed"),
     "bots.Bot delete": (SURE, "bot.deleted"),
     "bots.Bot press test": ({}, "bot.tested"),
@@ -164,9 +167,11 @@ ONLY_PLAN = {
     "bots.JobGroup press check-again",
     "bots.JobGroup press leave-out",
 }
-BECOME_JOBS = {"bots.Bot page ask"}
+BECOME_JOBS = {"bots.Bot page ask", "bots.Bot page first_channels", "bots.Bot page hello"}
 ONLY_SHOW = {
+    "bots.Bot page channels_found",
     "bots.Bot page follow",
+    "bots.Bot page hello_now",
     "bots.Bot page labels",
     "bots.Bot page piece",
     "bots.BulkAction page follow",

@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from bots import clients, lifecycle
 from bots.connections import states
-from bots.models import Bot, Credential, Job, JobKind, State
+from bots.models import Bot, Job, JobKind, State
 from bots.tests import cast
 from bots.tests.builders import (
     SECRET,
@@ -47,75 +47,12 @@ def history_of(bot: Bot) -> str:
     return reverse("admin:bots_bot_history", args=[bot.pk])
 
 
-def add_page(**query) -> str:
-    return reverse("admin:bots_bot_add", query=query)
-
-
 def text_of(answer) -> str:
     return html.unescape(answer.content.decode())
 
 
 def job_url(answer) -> str:
     return reverse("admin:bots_job_change", args=[Job.objects.latest("pk").pk])
-
-
-# Adding -----------------------------------------------------------------------------------------
-
-
-def test_adding_a_bot_begins_with_its_space():
-    space = make_space(name="Headquarters")
-
-    page = text_of(cast.root().get(add_page()))
-
-    assert "Headquarters" in page
-    assert f"?space={space.pk}" in page
-
-
-def test_without_a_space_one_is_told_to_add_one_first():
-    page = text_of(cast.root().get(add_page()))
-
-    assert "Add a space first" in page
-    assert reverse("admin:spaces_space_add") in page
-
-
-@pytest.mark.parametrize("space", ["x", "0", "-1", "9" * 30, "²"])
-def test_a_space_that_is_none_leads_back_to_the_choice(space):
-    answer = cast.root().get(add_page(space=space))
-
-    assert answer.status_code == 200
-    assert 'type="password"' not in text_of(answer)
-
-
-def test_a_bot_is_added_with_its_credential_in_one_go():
-    space = make_space()
-
-    answer = cast.root().post(
-        add_page(space=space.pk),
-        FORM | {"slug": "echo", "credential_secret": NEW_SECRET, "handlers": ["echo"]},
-    )
-
-    assert answer.status_code == 302
-    bot = Bot.objects.get(slug="echo")
-    assert bot.space == space
-    assert bot.handlers == ["echo"]
-    assert bot.permissions == FORM["permissions"]
-    assert bot.options == {}
-    assert bot.connection.state == State.OFF
-    assert Credential.objects.get().changed_by.get_username() == "root"
-    assert lifecycle.check(bot).ok
-
-
-def test_a_bot_whose_platform_needs_a_credential_is_not_added_without():
-    page = text_of(cast.root().post(add_page(space=make_space().pk), FORM | {"slug": "echo"}))
-
-    assert "This field is required" in page
-    assert not Bot.objects.exists()
-
-
-def test_a_new_bot_may_do_everything_unless_somebody_says_no():
-    page = cast.root().get(add_page(space=make_space().pk))
-
-    assert len(page.context["adminform"].form["permissions"].value()) == 8
 
 
 # Changing ---------------------------------------------------------------------------------------
@@ -266,15 +203,6 @@ def test_the_form_of_a_bot_that_is_there_takes_no_credential(bot):
     root.post(page_of(bot), FORM | {"credential_secret": NEW_SECRET, "remove_secret": "on"})
 
     assert lifecycle.check(bot).ok
-
-
-def test_a_form_with_an_error_does_not_give_the_credential_back():
-    entered = FORM | {"slug": "echo", "name": "", "credential_secret": NEW_SECRET}
-
-    answer = cast.root().post(add_page(space=make_space().pk), entered)
-
-    assert answer.status_code == 200
-    assert NEW_SECRET not in answer.content.decode()
 
 
 def test_a_name_of_whoever_set_it_is_shown_and_not_interpreted(bot):
@@ -560,14 +488,6 @@ def test_an_operation_from_the_page_of_a_channel_knows_the_channel(bot):
 
 def test_no_such_operation(bot):
     assert cast.root().get(reverse("admin:bots_bot_ask", args=[bot.pk, "fly"])).status_code == 404
-
-
-def test_a_reference_that_is_too_long_is_an_error_of_the_form():
-    entered = FORM | {"slug": "echo", "credential_secret": "$" + "A" * 255}
-
-    answer = cast.root().post(add_page(space=make_space().pk), entered)
-
-    assert "at most 255 characters" in text_of(answer)
 
 
 def test_saving_one_field_does_not_look_around(bot):

@@ -4,7 +4,7 @@ answers for it, and, folded, all that has a default."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django import forms
 from django.forms import modelform_factory
@@ -87,7 +87,7 @@ def new_bot_form(space: Space, platform: type[Platform]) -> type[NewBotForm]:
         (NewBotForm, form_for(space, platform, secrets=fields)),
         {"declared_credentials": platform.credentials},
     )
-    return modelform_factory(
+    made: Any = modelform_factory(
         Bot,
         form=base,
         fields=("name", "slug", "receive", "handlers"),
@@ -96,3 +96,4 @@ def new_bot_form(space: Space, platform: type[Platform]) -> type[NewBotForm]:
             "slug": UnfoldAdminTextInputWidget(),
         },
     )
+    return cast(type[NewBotForm], made)

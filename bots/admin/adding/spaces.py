@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.forms import modelform_factory
@@ -18,6 +18,9 @@ SLUG_HELP = (
     "Short name used by the API and in logs: small letters, digits, hyphens. Cannot be changed "
     "later. Left empty, it is made from the name."
 )
+
+
+PLAIN = ("name", "slug", "url")
 
 
 class SlugFromName(forms.ModelForm):
@@ -46,12 +49,14 @@ class NewSpaceForm(SlugFromName, SpaceForm):
         self.fields["name"].help_text = "What people here call it: Head Office, Support chat."
         if "url" in self.fields:
             self.fields["url"].required = True
-            self.fields["url"].help_text = (
+            self.fields[
+                "url"
+            ].help_text = (
                 f"The address at which people open {self.platform.label}, with https:// or http://."
             )
 
     def plain(self) -> list[forms.BoundField]:
-        return [self[name] for name in self._meta.fields]
+        return [self[name] for name in PLAIN if name in self.fields]
 
     def folded(self) -> list[forms.BoundField]:
         return [self[name] for name in self.fields if name.startswith(PREFIX)]
@@ -62,7 +67,7 @@ class NewSpaceForm(SlugFromName, SpaceForm):
 
 def new_space_form(platform: type[Platform]) -> type[NewSpaceForm]:
     base = type("NewSpace", (NewSpaceForm, form_for(platform)), {})
-    return modelform_factory(
+    made: Any = modelform_factory(
         Space,
         form=base,
         fields=("name", "slug", *(("url",) if platform.needs_url else ())),
@@ -74,3 +79,4 @@ def new_space_form(platform: type[Platform]) -> type[NewSpaceForm]:
             "url": UnfoldAdminURLInputWidget({"placeholder": "https://chat.example.org"}),
         },
     )
+    return cast(type[NewSpaceForm], made)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError
@@ -11,7 +12,6 @@ from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
@@ -29,6 +29,7 @@ from bots.refusals import Refused
 from bots.targets import as_id
 from spaces.models import Space
 from spaces.platforms.contract import Platform
+from spaces.platforms.messages import Finding
 
 SPACES_SHOWN = 50
 LONGEST_SEARCH = 100  # characters
@@ -80,7 +81,7 @@ class AddBot(OperatorAdmin):
             if form.is_valid():
                 finding = adding.reach(form.instance)
                 if finding is None or finding.level == "ok" or "anyway" in request.POST:
-                    return self._add_space(request, form, finding.text if finding else "")
+                    return self._add_space(request, form, finding)
         elif may_add:
             form = new_space_form(platform)()
         search = request.GET.get("q", "").strip()[:LONGEST_SEARCH].replace("\0", "")
@@ -94,7 +95,7 @@ class AddBot(OperatorAdmin):
             "space.html",
             title=f"Add a bot: which space of {platform.label}?",
             way=steps.way(2, platform=platform.name, label=platform.label, bot=None),
-            platform=platform,
+            platform=platforms.card(platform),
             found=[(space, steps.bot_url(space)) for space in found[:SPACES_SHOWN]],
             more=len(found) > SPACES_SHOWN,
             search=search,
@@ -104,11 +105,15 @@ class AddBot(OperatorAdmin):
             here=steps.space_url(platform.name),
         )
 
-    def _add_space(self, request: HttpRequest, form: NewSpaceForm, told: str) -> HttpResponse:
+    def _add_space(
+        self, request: HttpRequest, form: NewSpaceForm, finding: Finding | None
+    ) -> HttpResponse:
         with audit.together():
             space: Space = form.save()
             audit.created(space)
-        messages.success(request, f"The space {space} is added. {told}".strip())
+        told = f"The space {space} is added. {finding.text if finding else ''}".strip()
+        tell = messages.success if finding is None or finding.level == "ok" else messages.warning
+        tell(request, told)
         return redirect(steps.bot_url(space))
 
     # The bot ------------------------------------------------------------------------------------
@@ -172,11 +177,9 @@ class AddBot(OperatorAdmin):
             title=f"Add a bot to {space}",
             way=steps.way(3, platform=platform.name, label=platform.label, space=space, bot=None),
             space=space,
-            platform=platform,
+            platform=platforms.card(platform),
             form=form,
             outcome=outcome,
             here=steps.bot_url(space),
-            back=steps.space_url(platform.name),
-            space_page=reverse("admin:spaces_space_change", args=[space.pk]),
+            variable=settings.BOTADMIN_CREDENTIAL_VARIABLES[0],
         )
-

@@ -288,11 +288,12 @@ def test_every_part_closes_the_fences_it_opens(text, limits):
     ids=["lines", "blanks", "fences", "marks", "indentation", "accents", "flags"],
 )
 def test_no_text_takes_long(text):
-    started = time.monotonic()
+    # Of this process: others may be busy, too.
+    started = time.process_time()
 
     split_text(text, utf8_bytes(4_000))
 
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 # Cards --------------------------------------------------------------------------------------------

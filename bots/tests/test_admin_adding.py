@@ -1,0 +1,458 @@
+"""Adding a bot step by step: platform, space, bot, first channels."""
+
+import html
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from bots import clients, lifecycle
+from bots.models import AuditEntry, Bot, Credential, Job, JobKind, State, WorkState
+from bots.tests import cast
+from bots.tests.builders import (
+    make_bot,
+    make_channel,
+    make_person,
+    make_space,
+    run_lanes,
+)
+from spaces.models import Space
+from spaces.models.local import LocalAccount
+from spaces.platforms.messages import ChannelKind, NewChannel
+from spaces.testing.mattermost import SimulatedMattermost
+
+pytestmark = pytest.mark.django_db
+
+SECRET = "open-sesame-42"
+NEW = {"name": "Door Keeper", "slug": "keeper", "receive": "websocket", "credential_secret": SECRET}
+BY_HTMX = {"HX-Request": "true"}
+
+
+def add_page(**query) -> str:
+    return reverse("admin:bots_bot_add", query=query)
+
+
+def page_of(name: str, bot: Bot, **query) -> str:
+    return reverse(f"admin:bots_bot_{name}", args=[bot.pk], query=query)
+
+
+def text_of(answer) -> str:
+    return html.unescape(answer.content.decode())
+
+
+def press(client, space: Space, button: str, **entered):
+    """As the page does it: what comes back replaces what was found before."""
+    return client.post(add_page(space=space.pk), NEW | entered | {"do": button}, headers=BY_HTMX)
+
+
+# Platform and space -----------------------------------------------------------------------------
+
+
+def test_it_begins_with_what_each_platform_can():
+    page = text_of(cast.root().get(add_page()))
+
+    assert "?platform=local" in page
+    assert "?platform=mattermost" in page
+    assert "Step 1 of 4" in page
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"platform": "irc"}, {"space": "x"}, {"space": "-1"}, {"space": "9" * 30}, {"space": "²"}],
+)
+def test_an_address_that_means_nothing_leads_to_the_first_step(query):
+    answer = cast.root().get(add_page(**query))
+
+    assert answer.status_code == 200
+    assert "Step 1 of 4" in text_of(answer)
+
+
+def test_the_spaces_of_the_platform_are_offered_and_others_are_not():
+    here = make_space("here", name="Head Office")
+    make_space("there", name="Elsewhere", platform="mattermost", url="http://127.0.0.1:1")
+
+    page = text_of(cast.root().get(add_page(platform="local")))
+
+    assert "Head Office" in page
+    assert add_page(space=here.pk) in page
+    assert "Elsewhere" not in page
+
+
+def test_a_new_space_needs_its_name_and_no_more():
+    answer = cast.root().post(add_page(platform="local"), {"name": "Head Office"})
+
+    space = Space.objects.get()
+    assert answer.url == add_page(space=space.pk)
+    assert (space.slug, space.platform, space.options) == ("head-office", "local", {})
+    assert AuditEntry.objects.filter(action="space.created").count() == 1
+
+
+def test_a_name_without_latin_letters_asks_for_a_slug():
+    answer = cast.root().post(add_page(platform="local"), {"name": "本社"})
+
+    assert "enter one" in text_of(answer)
+    assert not Space.objects.exists()
+
+
+def test_a_wrong_setting_opens_what_is_folded():
+    entered = {"name": "Head Office", "option_poll_seconds": "0"}
+
+    answer = cast.root().post(add_page(platform="local"), entered)
+
+    assert answer.context["form"].opens_fold()
+    assert "must be at least 1" in text_of(answer)
+
+
+def test_a_server_that_does_not_answer_is_told_and_nothing_stored_unless_somebody_insists():
+    root = cast.root()
+    entered = {"name": "Chat", "url": "http://127.0.0.1:1"}
+
+    answer = root.post(add_page(platform="mattermost"), entered)
+
+    assert "cannot be reached" in text_of(answer)
+    assert not Space.objects.exists()
+    root.post(add_page(platform="mattermost"), entered | {"anyway": "1"})
+    assert Space.objects.get().url == "http://127.0.0.1:1"
+
+
+def test_a_server_that_answers_is_told_of():
+    with SimulatedMattermost() as server:
+        entered = {"name": "Chat", "url": server.url}
+        page = text_of(cast.root().post(add_page(platform="mattermost"), entered, follow=True))
+
+    assert "Mattermost 11" in page
+
+
+def test_who_sees_only_some_bots_adds_no_space():
+    bot = make_bot("hers")
+    alice = cast.alice(bot)
+
+    page = text_of(alice.get(add_page(platform="local")))
+
+    assert bot.space.name in page
+    assert "A new space" not in page
+    assert alice.post(add_page(platform="local"), {"name": "Mine"}).status_code == 403
+    assert Space.objects.count() == 1
+
+
+# The bot ----------------------------------------------------------------------------------------
+
+
+def test_a_test_tells_who_it_would_be_and_stores_nothing():
+    space = make_space()
+
+    page = text_of(press(cast.root(), space, "test"))
+
+    assert "Logged in as keeper" in page
+    assert "It works." in page
+    assert SECRET not in page
+    assert not Bot.objects.exists()
+    assert not LocalAccount.objects.exists()
+    assert not Credential.objects.exists()
+
+
+def test_a_bot_is_saved_after_a_test_that_passed():
+    space, root = make_space(), cast.root()
+    press(root, space, "test")
+
+    answer = press(root, space, "save", handlers=["echo"])
+
+    bot = Bot.objects.get(slug="keeper")
+    assert answer["HX-Redirect"] == page_of("first_channels", bot)
+    assert (bot.space, bot.handlers, bot.options) == (space, ["echo"], {})
+    assert len(bot.permissions) == 8
+    assert bot.connection.state == State.OFF
+    assert Credential.objects.get().changed_by.get_username() == "root"
+    assert lifecycle.check(bot).ok
+    assert not AuditEntry.objects.filter(action="bot.added_untested").exists()
+
+
+@pytest.mark.parametrize("changed", [{"credential_secret": "other"}, {"slug": "other"}])
+def test_what_was_changed_after_the_test_is_not_saved_just_so(changed):
+    space, root = make_space(), cast.root()
+    press(root, space, "test")
+
+    page = text_of(press(root, space, "save", **changed))
+
+    assert "changed after the test" in page
+    assert not Bot.objects.exists()
+
+
+def test_a_bot_is_saved_untested_when_somebody_insists_and_the_log_tells_why():
+    space, root = make_space(), cast.root()
+
+    page = text_of(press(root, space, "save"))
+    assert "were not tested" in page
+    assert not Bot.objects.exists()
+
+    press(root, space, "anyway")
+    assert Bot.objects.get().slug == "keeper"
+    assert "not tested" in AuditEntry.objects.get(action="bot.added_untested").note
+
+
+def test_a_test_that_fails_says_what_to_do_and_does_not_open_the_way():
+    taken, root = make_bot("taken"), cast.root()
+    entered = {"option_username": taken.slug}
+
+    page = text_of(press(root, taken.space, "test", **entered))
+
+    assert "The password of taken is another one." in page
+    assert "Save anyway" in page
+    press(root, taken.space, "save", **entered)
+    assert Bot.objects.count() == 1
+
+
+def test_a_needed_credential_that_is_missing_is_named():
+    page = text_of(press(cast.root(), make_space(), "test", credential_secret=""))
+
+    assert "Account password" in page
+    assert "This field is required" in page
+
+
+def test_a_platform_with_several_ways_in_wants_one_of_them():
+    space = make_space("chat", platform="mattermost", url="http://127.0.0.1:1")
+
+    page = text_of(press(cast.root(), space, "test"))
+
+    assert "neither a token nor a login" in page
+
+
+def test_the_page_says_where_to_find_a_token_in_the_words_of_the_platform():
+    space = make_space("chat", platform="mattermost", url="http://127.0.0.1:1")
+
+    page = text_of(cast.root().get(add_page(space=space.pk)))
+
+    assert "System Console, Integrations, Bot Accounts" in page
+    assert "Invite People" in page
+
+
+def test_a_bot_of_a_server_is_tested_with_its_token():
+    with SimulatedMattermost() as server:
+        server.make.admin()
+        _, token = server.make.bot("helper", owner="admin")
+        server.make.team("acme", "admin", "helper")
+        space = make_space("chat", platform="mattermost", url=server.url)
+        root = cast.root()
+
+        page = text_of(press(root, space, "test", credential_token=token))
+        press(root, space, "save", credential_token=token)
+        bot = Bot.objects.get()
+        found = text_of(root.get(page_of("channels_found", bot)))
+        clients.close_idle(older_than=0)
+
+    assert "Logged in as helper" in page
+    assert "It is in the teams acme." in page
+    assert "Town Square" in found
+
+
+def test_without_a_script_it_works_too():
+    space, root = make_space(), cast.root()
+    url = add_page(space=space.pk)
+
+    page = text_of(root.post(url, NEW | {"do": "test"}))
+    assert "It works." in page
+    assert SECRET not in page
+
+    answer = root.post(url, NEW | {"do": "save"})
+    assert answer.url == page_of("first_channels", Bot.objects.get())
+
+
+def test_a_form_with_an_error_does_not_give_the_credential_back():
+    answer = cast.root().post(add_page(space=make_space().pk), NEW | {"name": "", "do": "test"})
+
+    assert answer.status_code == 200
+    assert SECRET not in text_of(answer)
+
+
+def test_a_reference_that_is_too_long_is_an_error_of_the_form():
+    page = text_of(press(cast.root(), make_space(), "anyway", credential_secret="$" + "A" * 255))
+
+    assert "at most 255 characters" in page
+    assert not Bot.objects.exists()
+
+
+def test_a_slug_that_is_taken_is_an_error_of_the_form():
+    taken = make_bot("keeper")
+
+    page = text_of(press(cast.root(), taken.space, "test"))
+
+    assert "already exists" in page
+
+
+def test_who_adds_a_bot_sees_it_and_is_led_on():
+    hers = make_bot("hers")
+    alice = cast.alice(hers)
+
+    answer = press(alice, hers.space, "anyway")
+
+    bot = Bot.objects.get(slug="keeper")
+    assert answer["HX-Redirect"] == page_of("first_channels", bot)
+    assert alice.get(answer["HX-Redirect"]).status_code == 200
+
+
+def test_charlie_adds_nothing_where_he_sees_no_bot():
+    space = make_space()
+
+    answer = press(cast.charlie(), space, "anyway")
+
+    assert answer.status_code == 200
+    assert not Bot.objects.exists()
+
+
+def test_bob_adds_nothing():
+    bot = make_bot()
+    bob = cast.bob(bot)
+
+    assert bob.get(add_page(space=bot.space_id)).status_code == 403
+    assert press(bob, bot.space, "anyway").status_code == 403
+    for name in ("first_channels", "channels_found", "hello", "hello_now"):
+        assert bob.get(page_of(name, bot)).status_code == 403
+        assert bob.post(page_of(name, bot), {}).status_code in (403, 405)
+        assert (
+            cast.browser(cast.person(f"c-{name}", cast.RUNS)).get(page_of(name, bot)).status_code
+            == 404
+        )
+
+
+# First channels ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bot() -> Bot:
+    return make_bot("keeper", name="Keeper")
+
+
+def make_room(bot: Bot, name: str, kind: ChannelKind = ChannelKind.PUBLIC) -> str:
+    """A room of somebody else; returns its id."""
+    new = NewChannel(key="", kind=kind, name=name, title=name.title())
+    return make_person("dagobert", space=bot.space).create_channel(new)[0].id
+
+
+def choose(client, bot: Bot, **entered):
+    return client.post(page_of("first_channels", bot), {"once": "1"} | entered)
+
+
+def test_channels_it_is_in_are_ticked_and_those_it_could_join_can_be(bot):
+    mine = make_channel(bot, "mine")
+    open_room = make_room(bot, "open")
+    make_room(bot, "hidden", ChannelKind.PRIVATE)
+
+    page = text_of(cast.root().get(page_of("channels_found", bot)))
+
+    assert f'value="{mine.remote_id}" checked disabled' in page
+    assert f'value="{open_room}">' in page
+    assert "Hidden" not in page
+
+
+def test_what_is_ticked_named_and_created_becomes_jobs_that_the_next_page_follows(bot):
+    ticked, root = make_room(bot, "ticked"), cast.root()
+    make_room(bot, "named")
+
+    answer = choose(root, bot, join=[ticked], named="#named", title="News", channel_kind="private")
+    before = text_of(root.get(answer.url))
+    run_lanes()
+    after = text_of(root.get(answer.url))
+
+    assert "0 of 4 done" in before
+    assert "4 of 4 done" in after
+    kinds = [JobKind.JOIN_CHANNEL, JobKind.JOIN_CHANNEL, JobKind.CREATE_CHANNEL, JobKind.SYNC]
+    assert list(Job.objects.order_by("pk").values_list("kind", flat=True)) == kinds
+    for title in ("Ticked", "Named", "News"):
+        assert f'Say hello<span class="unseen"> in {title}' in after
+
+
+def test_pressing_twice_asks_once(bot):
+    room, root = make_room(bot, "open"), cast.root()
+
+    first, second = (choose(root, bot, join=[room]).url for _ in range(2))
+
+    assert first == second
+    assert Job.objects.filter(kind=JobKind.JOIN_CHANNEL).count() == 1
+
+
+def test_nothing_chosen_leads_on_and_asks_nothing(bot):
+    answer = choose(cast.root(), bot)
+
+    assert answer.url == page_of("hello", bot)
+    assert not Job.objects.exists()
+
+
+def test_what_the_bot_may_not_is_said(bot):
+    Bot.objects.update(permissions=["post"])
+
+    answer = choose(cast.root(), bot, title="News")
+
+    assert "no permission 'channels'" in text_of(answer)
+    assert not Job.objects.exists()
+
+
+def test_a_platform_that_lets_nobody_in_is_told_with_what_to_do(bot):
+    lifecycle.set_credentials(bot, {"secret": "wrong"}, user=None)
+
+    page = text_of(cast.root().get(page_of("channels_found", bot)))
+
+    assert "The channels could not be read." in page
+    assert reverse("admin:bots_bot_credentials", args=[bot.pk]) in page
+
+
+def test_the_bot_says_hello_once_in_a_channel(bot):
+    channel, root = make_channel(bot, "lobby"), cast.root()
+
+    urls = {root.post(page_of("hello", bot), {"channel": channel.pk}).url for _ in range(2)}
+    run_lanes()
+
+    assert len(urls) == 1
+    job = Job.objects.get(kind=JobKind.POST)
+    assert (job.state, job.payload["text"]) == (WorkState.SUCCEEDED, "Hello, I am Keeper.")
+    assert "greeted" in text_of(root.get(urls.pop()))
+
+
+@pytest.mark.parametrize("channel", ["", "x", "0", "9" * 30])
+def test_a_channel_that_is_none_is_not_there(bot, channel):
+    assert cast.root().post(page_of("hello", bot), {"channel": channel}).status_code == 404
+
+
+def test_a_page_shows_no_jobs_of_other_bots(bot):
+    other = make_bot("other")
+    job = Job.objects.get(pk=_job_of(other))
+
+    page = text_of(cast.root().get(page_of("hello", bot, job=[job.pk, "x", "9" * 30])))
+
+    assert "What is under way" not in page
+
+
+def _job_of(bot: Bot) -> int:
+    return lifecycle.sync(bot, requested_by="test").pk
+
+
+def test_the_page_asks_the_database_no_more_for_many_channels_than_for_few(bot):
+    root = cast.root()
+
+    def queries(names: list[str]) -> int:
+        answer = choose(root, bot, once=names[0], named=",".join(names))
+        for name in names:
+            make_room(bot, name)
+        run_lanes()
+        with CaptureQueriesContext(
+            connection,
+        ) as caught:
+            assert root.get(answer.url).status_code == 200
+        return len(caught)
+
+    assert queries(["a1"]) == queries([f"b{number}" for number in range(15)])
+
+
+def test_the_spaces_to_choose_are_counted_in_one_query():
+    root = cast.root()
+
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as caught:
+            assert root.get(add_page(platform="local")).status_code == 200
+        return len(caught)
+
+    make_bot("one", space=make_space("s1"))
+    few = queries()
+    for number in range(2, 12):
+        make_space(f"s{number}")
+    assert queries() == few
