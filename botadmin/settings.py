@@ -133,9 +133,6 @@ _ON_THE_SERVER = {f"tcp_{name}": value for name, value in KEEPALIVES.items()} | 
     # Of a process that is frozen nobody can say so: only that it does nothing. See the engine.
     # Three of its transactions may wait for one another and be ended one by one, within a lease.
     "idle_in_transaction_session_timeout": IDLE_SECONDS * 1000,
-    # Compiling a query takes longer than any of ours: a list of lanes took a second instead of 40
-    # milliseconds, once there were many.
-    "jit": "off",
 }
 POSTGRESQL_OPTIONS = {
     **KEEPALIVES,

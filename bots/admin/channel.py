@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html_join
@@ -127,23 +127,30 @@ def _participants(channel: Channel) -> dict[str, Any]:
 
 
 def _messages(channel: Channel, bots: QuerySet[Bot]) -> dict[str, Any]:
-    heard = Message.objects.filter(channel=channel, bot__in=bots)
-    rows = list(heard.select_related("bot", "sender").order_by("-sent_at", "-pk")[: LATEST + 1])
+    """As one bot heard and said it: the others in the channel have rows of their own for it."""
+    here = bots.filter(person__participations__channel=channel)
+    # Nobody may be in it any more.
+    bot = here.first() or bots.filter(Exists(_heard(channel, OuterRef("pk")))).first()
+    rows = list(_heard(channel, bot).select_related("sender")[: LATEST + 1])
+    of_bot = urlencode({"channel__id__exact": channel.pk, "bot__id__exact": bot.pk if bot else 0})
     return {
-        "title": "Latest messages",
+        "title": f"Latest messages, as {bot} saw them" if bot else "Latest messages",
         "table": looks.table(
-            ("Sent", "From", "Text", "Bot"),
+            ("Sent", "From", "Text"),
             (
                 (
                     looks.link(row, looks.moment(row.sent_at)),
                     str(row.sender or looks.NOTHING),
                     Truncator(row.text).chars(200) or looks.NOTHING,
-                    str(row.bot),
                 )
                 for row in rows[:LATEST]
             ),
         ),
-        "all_url": f"{reverse('admin:bots_message_changelist')}?channel__id__exact={channel.pk}",
+        "all_url": f"{reverse('admin:bots_message_changelist')}?{of_bot}",
         "more": len(rows) > LATEST,
         "nothing": "Nothing was said here yet.",
     }
+
+
+def _heard(channel: Channel, bot: Bot | OuterRef | None) -> QuerySet[Message]:
+    return Message.objects.filter(channel=channel, bot=bot).order_by("-sent_at", "-pk")

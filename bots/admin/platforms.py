@@ -41,7 +41,7 @@ class Card:
     label: str
     needs_url: bool
     guide: tuple[str, ...]
-    needs: str
+    needs: str  # what somebody must enter for it
     can: str
     cannot: str
     hears: str  # how it learns what is said; empty: not at all

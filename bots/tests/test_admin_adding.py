@@ -124,6 +124,16 @@ def test_a_server_that_answers_is_told_of():
     assert "Mattermost 11" in page
 
 
+def test_an_address_where_something_else_answers_is_told_with_what_to_do():
+    with SimulatedMattermost() as server:
+        entered = {"name": "Chat", "url": f"{server.url}/elsewhere"}
+        page = text_of(cast.root().post(add_page(platform="mattermost"), entered))
+
+    assert "There is no Mattermost at this URL." in page
+    assert "without the name of a team" in page
+    assert not Space.objects.exists()
+
+
 def test_who_sees_only_some_bots_adds_no_space():
     bot = make_bot("hers")
     alice = cast.alice(bot)

@@ -58,6 +58,17 @@ class PlatformConformance(StoriesOfMessages, StoriesOfChannels, StoriesOfReceivi
         assert first.person == again.person
         assert first.person.id != scene.other.connect().person.id
 
+    def test_its_server_answers_before_anybody_has_logged_in(self, scene, needs):
+        needs(Ability.REACH)
+
+        assert scene.bot.reach().level == "ok"
+
+    def test_a_rehearsal_tells_the_same_as_what_is_in_earnest(self, scene):
+        with scene.bot.rehearsal():
+            rehearsed = scene.bot.connect()
+
+        assert rehearsed.person == scene.bot.connect().person
+
     def test_findings_have_a_level_that_operators_know(self, scene):
         findings = scene.bot.check(scene.bot.connect())
 

@@ -75,6 +75,16 @@ def test_a_bot_that_is_in_no_channel_lists_none(company):
     assert list(company.connected().list_channels()) == []
 
 
+def test_only_channels_of_the_teams_that_are_wanted_can_be_joined(company, other_team):
+    for team in ("acme", other_team):
+        company.make.channel(team, "elsewhere", "alice")
+
+    def count(**options: str) -> int:
+        return len(list(company.connected(**options).list_joinable_channels()))
+
+    assert (count(), count(teams="beta")) == (2, 1)
+
+
 def test_only_channels_of_the_teams_that_are_wanted_are_listed(company, other_team):
     direct = company.make.direct_channel("alice", BOT)
 
