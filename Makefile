@@ -37,8 +37,8 @@ check: $(READY) ## what Django and botadmin think of this install, and missing m
 bench: $(READY) servers ## measure, into benchmarks/results.json
 	$(BIN)/python -m benchmarks
 
-test-services: $(READY) servers ## the suite on a PostgreSQL and a Redis of its own, then test-faults
-	$(BIN)/python -m botadmin.testing.services -- $(BIN)/python -m pytest -n 4 -m "not browser and not clients and not faults"
+test-services: $(READY) servers ## what needs a database, on a PostgreSQL and a Redis of its own, then test-faults
+	$(BIN)/python -m botadmin.testing.services -- $(BIN)/python -m pytest -n 4 --only-database -m "not browser and not clients and not faults"
 	@$(MAKE) --no-print-directory test-faults
 
 # Two at a time: each starts an install of seven processes and measures how soon it recovers.

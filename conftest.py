@@ -20,10 +20,31 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--only-database",
+        action="store_true",
+        help="leave out what touches no database: another one makes no difference to it",
+    )
+
+
 @pytest.hookimpl(trylast=True)  # after they were put in random order
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The long ones begin first, so that no worker is left with one when the others are done."""
+    if config.getoption("--only-database"):
+        without = [item for item in items if not _touches_a_database(item)]
+        config.hook.pytest_deselected(items=without)
+        items[:] = [item for item in items if _touches_a_database(item)]
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def _touches_a_database(item: pytest.Item) -> bool:
+    marked = any(item.get_closest_marker(name) for name in ("django_db", "services"))
+    return marked or bool({"db", "transactional_db", "live_server"} & {*_fixtures_of(item)})
+
+
+def _fixtures_of(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])
 
 
 def pytest_collection_finish() -> None:

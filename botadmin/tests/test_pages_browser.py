@@ -187,20 +187,6 @@ def test_events_go_out_and_an_operator_follows_them(browser, settings):
     assert not Delivery.objects.exclude(state="succeeded").exists()
 
 
-def test_many_bots_are_stopped_from_the_list(browser):
-    for slug in ("one", "two"):
-        make_bot(slug)
-    page = browser.page
-
-    browser.open("bots_bot_changelist")
-    page.locator("#action-toggle").check()
-    page.locator("select[name=action]").select_option("stop_chosen")
-    browser.press("Run")
-
-    expect(page.get_by_text("Bots stopped: 2.")).to_be_visible()
-    assert not Bot.objects.filter(enabled=True).exists()
-
-
 def test_every_list_opens_without_a_complaint(browser):
     make_bot("one")
 

@@ -47,7 +47,7 @@ def test_from_nothing_to_a_bot_that_answers(browser):
     page.get_by_role("link", name="Head Office").click()
     page.locator("#id_name").press_sequentially("Door Keeper")
     page.get_by_label("Account password").first.fill(SECRET)
-    page.get_by_label("echo").check()
+    page.locator("[name=handlers][value=echo]").check()
     page.get_by_text("More settings").click()
     page.get_by_label("Receive").select_option("poll")
     browser.press("Test")

@@ -252,8 +252,8 @@ def lane_told(lane: Lane) -> str:
 
 
 def latest_jobs(bot: Bot) -> QuerySet[Job]:
-    # A range of one: told that it is this bot, PostgreSQL would go through the jobs of all bots from
-    # the newest on, and through very many where this one had none lately.
+    # A range of one: told that it is this bot, PostgreSQL would go through the jobs of all bots,
+    # newest first, and through very many where this one had none lately.
     of_bot = Job.objects.filter(bot__gte=bot, bot__lte=bot).order_by("bot_id", "-pk")
     rows = of_bot.select_related("channel")
     return rows.defer("payload", "result")[:SHOWN]

@@ -29,6 +29,12 @@ NEW = {"name": "Door Keeper", "slug": "keeper", "receive": "websocket", "credent
 BY_HTMX = {"HX-Request": "true"}
 
 
+@pytest.fixture(autouse=True)
+def _no_clients_of_other_stories():
+    # Rolled back transactions give ids out again.
+    clients.close_idle(older_than=0)
+
+
 def add_page(**query) -> str:
     return reverse("admin:bots_bot_add", query=query)
 
@@ -249,7 +255,6 @@ def test_a_bot_of_a_server_is_tested_with_its_token():
         press(root, space, "save", credential_token=token)
         bot = Bot.objects.get()
         found = text_of(root.get(page_of("channels_found", bot)))
-        clients.close_idle(older_than=0)
 
     assert "Logged in as helper" in page
     assert "It is in the teams acme." in page
