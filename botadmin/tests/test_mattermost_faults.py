@@ -200,7 +200,7 @@ def assert_all_is_well(company: Company, found: Comparison, clients: Sequence[Cl
 
 
 def assert_the_screen_was_true(seen: Witness) -> None:
-    assert seen.looks > 10
+    assert seen.looks > 2  # a few are enough: what they saw is what counts
     assert seen.untrue == []
     assert set().union(*(one.shown for one in seen.watched.values())) <= MAY_BE_SHOWN
 

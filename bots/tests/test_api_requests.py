@@ -233,8 +233,10 @@ def test_bob_asks_nothing_and_charlie_knows_no_such_bot(bot):
     assert not Job.objects.exists()
 
 
-def test_the_admin_offers_the_permission_and_does_not_tick_it(bot):
-    page = cast.root().get(f"/admin/bots/bot/add/?space={bot.space_id}")
+def test_the_admin_offers_the_permission_and_does_not_tick_it():
+    new = make_bot("new")
+
+    page = cast.root().get(f"/admin/bots/bot/{new.pk}/change/")
 
     form = page.context["adminform"].form
     assert "custom" in dict(form.fields["permissions"].choices)
