@@ -218,7 +218,11 @@ def cancel(job: Job) -> None:
 def cancel_waiting(lane: Lane, *, newest: int) -> int:
     """Cancel the next of the jobs that are queued in a lane, up to the one with the id `newest`;
     returns how many. Those that a worker is just taking are left to it."""
-    return _cancel_some(Job.objects.filter(lane=lane, pk__lte=newest))
+    with transaction.atomic():
+        count = _cancel_some(Job.objects.filter(lane=lane, pk__lte=newest))
+        if count:
+            audit.record("lane.cancelled", lane, note=f"{count} of the jobs that waited.")
+    return count
 
 
 def cancel_group(group: JobGroup) -> None:

@@ -101,6 +101,17 @@ def test_who_may_only_look_sees_every_page_and_nothing_to_press(the_estate, watc
     assert seen > 50
 
 
+def test_who_may_nothing_sees_nothing_of_the_bots_of_their_group(the_estate, watcher):
+    the_estate.keeper.user_permissions.clear()
+
+    for address in estate.addresses(the_estate):
+        answer = watcher.get(address.path)
+        assert answer.status_code < 500, (address, answer.status_code)
+        told = b"".join(answer).decode(errors="replace")
+        for word in ("Treasury", "vault", "dagobert"):
+            assert word not in told, (address, word)
+
+
 def test_who_may_only_look_changes_nothing_at_any_address(the_estate, watcher):
     for address in estate.addresses(the_estate):
         with nothing_changes(address.path):

@@ -213,6 +213,12 @@ class OperatorAdmin(ListAdmin):
         # all of these bots.
         return rows.filter(bot__in=list(access.bots(actor).values_list("pk", flat=True)))
 
+    def visible(self, request: HttpRequest, pk: int) -> Any:
+        """The row, for views of its page's pieces. Raises `PermissionDenied` and `Http404`."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return get_object_or_404(self.get_queryset(request), pk=pk)
+
     # Buttons ------------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
@@ -338,6 +344,11 @@ class VisibleFilter(RelatedDropdownFilter):
 
 class SearchedFilter(AutocompleteSelectFilter):
     """Choose among what there may be thousands of: looked up by name while somebody types."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        if any(as_id(str(value)) is None for value in self.lookup_val or ()):
+            raise IncorrectLookupParameters
 
     def choices(self, changelist: Any) -> Iterator[Any]:
         for choice in super().choices(changelist):

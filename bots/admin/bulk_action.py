@@ -145,7 +145,7 @@ class BulkActionAdmin(GrowingAdmin):
         return {"live": self._piece(request, row)}
 
     def follow(self, request: HttpRequest, pk: int) -> HttpResponse:
-        row = get_object_or_404(self.get_queryset(request), pk=pk)
+        row = self.visible(request, pk)
         return live.follow(request, self._piece(request, row))
 
     def _piece(self, request: HttpRequest, row: BulkAction) -> Piece:

@@ -163,11 +163,11 @@ class JobGroupAdmin(PeopleIn):
         }
 
     def follow(self, request: HttpRequest, pk: int) -> HttpResponse:
-        group = get_object_or_404(self.get_queryset(request), pk=pk)
+        group = self.visible(request, pk)
         return live.follow(request, self._now(request, group, Wish.parse(request.GET)))
 
     def results(self, request: HttpRequest, pk: int) -> HttpResponse:
-        group = get_object_or_404(self.get_queryset(request), pk=pk)
+        group = self.visible(request, pk)
         return live.follow(request, self._results(request, group, Wish.parse(request.GET)))
 
     def _now(self, request: HttpRequest, group: JobGroup, wish: Wish) -> Piece:
@@ -260,7 +260,7 @@ class JobGroupAdmin(PeopleIn):
     # As a file, and back ------------------------------------------------------------------------
 
     def file(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
-        group = get_object_or_404(self.get_queryset(request), pk=pk)
+        group = self.visible(request, pk)
         return StreamingHttpResponse(
             group_results.csv_lines(group, Wish.parse(request.GET)),
             content_type="text/csv; charset=utf-8",

@@ -17,7 +17,7 @@ from django.utils import timezone
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import action, display
 
-from bots import access, audit, jobs, pausing
+from bots import access, jobs, pausing
 from bots.access import Act
 from bots.admin import looks
 from bots.admin.base import (
@@ -212,8 +212,6 @@ class LaneAdmin(GrowingAdmin):
         newest, done, total = (
             as_id(request.POST.get(name, "")) or 0 for name in ("newest", "done", "total")
         )
-        if not done:
-            audit.record("lane.cancelled", lane, note=f"All that waited, up to job {newest}.")
         ends = time.monotonic() + CANCELLING_SECONDS
         while cancelled := jobs.cancel_waiting(lane, newest=newest):
             done += cancelled

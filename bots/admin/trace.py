@@ -9,7 +9,6 @@ from typing import Any
 
 from django.forms import Media
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
@@ -42,7 +41,7 @@ class TracedAdmin(GrowingAdmin):
         ]
 
     def follow(self, request: HttpRequest, pk: int) -> HttpResponse:
-        row = get_object_or_404(self.get_queryset(request), pk=pk)
+        row = self.visible(request, pk)
         return live.follow(request, self.now(request, row))
 
     def now(self, request: HttpRequest, row: Any) -> live.Piece:

@@ -176,7 +176,8 @@ def _take_over_some(group: JobGroup) -> bool:
 
 def _take_over(ended: Sequence[Job]) -> None:
     items: dict[int, list[GroupItem]] = defaultdict(list)
-    for item in GroupItem.objects.filter(job__in=[job.pk for job in ended]).order_by("pk"):
+    of_jobs = GroupItem.objects.filter(job__in=[job.pk for job in ended])
+    for item in of_jobs.order_by("plan", "pk"):  # as they were put into the jobs
         items[item.job_id or 0].append(item)
     for job in ended:
         _tell(job, items[job.pk])

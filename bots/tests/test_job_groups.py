@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -30,7 +31,7 @@ from bots.tests.builders import (
     make_space,
     run_lanes,
 )
-from spaces.models import Channel, LocalMember, Person
+from spaces.models import Channel, LocalAccount, LocalMember, Person
 from spaces.platforms.errors import CredentialsRefused, Forbidden, RateLimited, Unavailable
 from spaces.testing import faulty
 
@@ -137,6 +138,15 @@ def test_who_is_named_twice_is_read_once_and_counted():
 
     assert list(reading.people) == ["@anna", "bert"]
     assert reading.doubles == 2
+
+
+@pytest.mark.parametrize("pasted", ["," * 1_000_000, '",' * 500_000, "<" + "@" * 1_000_000])
+def test_nothing_that_is_pasted_takes_long(pasted):
+    started = time.process_time()  # of this process: others may be busy, too
+
+    job_groups.read(pasted)
+
+    assert time.process_time() - started < 5
 
 
 # Asking -----------------------------------------------------------------------------------------
@@ -367,6 +377,22 @@ def test_a_dry_run_that_finds_nothing_to_do_cannot_be_run(bot, lobby):
 
     with pytest.raises(Conflict, match="nothing to do"):
         job_groups.run(group)
+
+
+def test_each_is_told_their_own_outcome_also_where_members_become_moderators(bot, lobby):
+    people(bot, "carl", "zed")
+    group = checked(bot, ["@dora", "@carl", "@zed"], [lobby], moderator=True)
+    LocalAccount.objects.filter(username="zed").delete()
+
+    job_groups.run(group)
+    go_on(group)
+
+    assert group.jobs.count() == 1
+    assert fates(group) == {
+        ("@dora", "lobby"): "DONE",
+        ("@carl", "lobby"): "DONE",
+        ("@zed", "lobby"): "FAILED",
+    }
 
 
 def test_only_those_it_failed_for_are_tried_again(bot, lobby, attic):
