@@ -22,6 +22,7 @@ from django.conf import settings
 
 MANAGE = settings.BASE_DIR / "manage.py"
 DEADLINE = 60.0  # seconds for anything to happen
+PATIENCE = 2 * DEADLINE  # where others work on the same machine, and nothing but waiting is lost
 TOKEN = "ba_processes"  # of an install's API
 
 
@@ -149,7 +150,7 @@ def until(
     condition: Callable[[], bool],
     explain: Callable[[], str] = lambda: "",
     *,
-    seconds: float = DEADLINE,
+    seconds: float = PATIENCE,
 ) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
