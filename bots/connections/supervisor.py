@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -91,7 +91,8 @@ class Supervisor:
         self._opening: dict[int, str] = {}
         self._lock = threading.RLock()  # guards `_held` and the fields of what is in it
         self._ended: queue.Queue[tuple[Held, Exception]] = queue.Queue()
-        self._untold: list[tuple[Held, Exception]] = []  # settled, and not written down yet
+        # Settled, and not written down yet; with the time of the next try.
+        self._untold: list[tuple[Held, Exception, datetime]] = []
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._reader = Reader()
@@ -475,12 +476,14 @@ class Supervisor:
             # One that comes up only to fall again is failing, whatever it was in between.
             steady = time.monotonic() - one.live_since > one.longest_delay
             one.failures, one.live_since = 1 if steady else one.failures + 1, math.inf
-            one.retry_at = time.monotonic() + _delay(one, error)
+            wait = _delay(one, error)
+            one.retry_at = time.monotonic() + wait
         self._reader.remove(one.id)
         self._close_platform(one)
-        self._untold.append((one, error))
+        # Until it is told, another end of it may come, and then no time is known any more.
+        self._untold.append((one, error, timezone.now() + timedelta(seconds=wait)))
 
-    def _tell(self, one: Held, error: Exception) -> None:
+    def _tell(self, one: Held, error: Exception, next_try: datetime) -> None:
         """Write down why a connection ended."""
         if one.dropped:
             return
@@ -490,7 +493,6 @@ class Supervisor:
         if not isinstance(error, PlatformError):
             log.error("connection %s failed", one.id, exc_info=error)
         lost = State.STALE if isinstance(error, Stale) else State.RECONNECTING
-        wait = timedelta(seconds=max(0.0, one.retry_at - time.monotonic()))
         states.move(
             Connection(pk=one.id, bot_id=one.bot_id),
             lost if one.was_live else State.STARTING,
@@ -498,7 +500,7 @@ class Supervisor:
             reason=error.detail if isinstance(error, PlatformError) else _internal(error),
             next_step="Nothing to do: it reconnects by itself.",
             attempts=one.failures,
-            not_before=timezone.now() + wait,
+            not_before=next_try,
         )
 
     def _settle_refused(self, one: Held, error: CredentialsRefused | Misconfigured) -> None:
