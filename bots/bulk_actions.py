@@ -32,6 +32,7 @@ from bots.refusals import Conflict, Invalid, Missing, NotPermitted, Refused
 from spaces.platforms.errors import Misconfigured
 
 ACTS = dict.fromkeys(BulkKind, Act.OPERATE_BOT) | {BulkKind.ROTATE: Act.CHANGE_BOT}
+LAST_WORD_COUNTS = (BulkKind.START, BulkKind.STOP)
 # Workers that are at one action at the same time: platforms take their time, our database does not.
 AT_ONCE = dict.fromkeys(BulkKind, 1) | {BulkKind.ROTATE: 4}
 
@@ -103,6 +104,8 @@ def _begin(
         raise Invalid("There is no bot to do it with.")
     action = BulkAction(kind=kind, user=user, requested_by=user.get_username(), retry_of=retry_of)
     with transaction.atomic():
+        if kind in LAST_WORD_COUNTS:
+            _supersede([item.bot for item in items])
         action.save()
         for item in items:
             item.action = action
@@ -110,6 +113,25 @@ def _begin(
         pk, workers = action.pk, min(AT_ONCE[kind], len(items))
         transaction.on_commit(lambda: _wake(pk, workers), robust=True)
     return action
+
+
+def _supersede(bots: Iterable[Bot | None]) -> None:
+    """What was asked of these bots before and was not done yet is not done any more: the newer
+    action may be quicker, and the older one would have the last word."""
+    older = BulkItem.objects.filter(
+        bot__in=[bot.pk for bot in bots if bot is not None],
+        state=ItemState.WAITING,
+        action__kind__in=LAST_WORD_COUNTS,
+    )
+    # In order: two people may do this at once.
+    locked = older.select_for_update(of=("self",)).order_by("pk")
+    BulkItem.objects.filter(pk__in=list(locked.values_list("pk", flat=True))).update(
+        state=ItemState.FAILED,
+        error_code="superseded",
+        detail="Somebody asked for something else since.",
+        claimed_until=None,
+        finished_at=Now(),
+    )
 
 
 # Working ----------------------------------------------------------------------------------------

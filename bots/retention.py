@@ -309,6 +309,7 @@ def _remove_lanes(lane_ids: set[int]) -> None:
         pk__in=lane_ids,
         due_at=None,
         claimed_until=None,
+        paused_at=None,  # somebody wants nothing to begin in it, now or later
     )
     locked = empty.select_for_update(skip_locked=True).order_by("pk")
     bulk.delete(Lane, list(locked.values_list("pk", flat=True)))

@@ -71,9 +71,10 @@ def _make_some(group: JobGroup) -> bool:
 
 
 def _submit(group: JobGroup, items: Sequence[GroupItem]) -> None:
-    pieces = list(_pieces(group.bot, items))
-    requests = [_request(group, piece) for piece in pieces]
     try:
+        jobs.check_platform(group.bot, set())
+        pieces = list(_pieces(group.bot, items))
+        requests = [_request(group, piece) for piece in pieces]
         made = jobs.submit_many(group.bot, requests, requested_by=group.requested_by)
     except Refused as refused:  # since the dry run, or the platform was taken out
         _end(items, Fate.FAILED, refused.code, refused.detail)
@@ -120,7 +121,8 @@ def _ref(one: GroupPerson) -> PersonRef:
 
 def _plan_undoing(group: JobGroup) -> None:
     """Write down what is to be taken back, channel by channel."""
-    moderates = Ability.MODERATORS in registry.get(group.bot.space.platform).abilities
+    platform = registry.platforms().get(group.bot.space.platform)  # it may have been taken out
+    moderates = platform is not None and Ability.MODERATORS in platform.abilities
     plan = Plan.ADD if group.kind == GroupKind.ADD else Plan.REMOVE
     for one in group.channels.filter(is_planned=False):
         with transaction.atomic():
@@ -213,6 +215,8 @@ def _finish(group: JobGroup) -> None:
         open_items = group.items.filter(state__in=(Fate.WAITING, Fate.PLANNED))
         if locked.state != GroupState.RUNNING or open_items.exists():
             return
+        # Whoever took over the last outcomes may have ended before they were counted.
+        counting.count(group)
         failed = group.items.filter(state=Fate.FAILED).count()
         JobGroup.objects.filter(pk=group.pk).update(
             state=GroupState.FINISHED, finished_at=Now(), failed_count=failed

@@ -87,6 +87,22 @@ def test_all_of_them_are_switched(kind, enabled, pair, alice):
     assert action.finished_at is not None
 
 
+def test_the_last_word_counts_where_bots_are_started_and_stopped(pair, alice):
+    Bot.objects.update(enabled=False)
+    start = bulk_actions.ask(BulkKind.START, pair, user=alice)
+
+    stop = work(bulk_actions.ask(BulkKind.STOP, pair[:1], user=alice))
+    work(start)
+
+    assert outcomes(stop) == {"Echo": (ItemState.DONE, "")}
+    assert outcomes(start) == {
+        "Echo": (ItemState.FAILED, "superseded"),
+        "Bell": (ItemState.DONE, ""),
+    }
+    assert Bot.objects.get(slug="echo").enabled is False
+    assert Bot.objects.get(slug="bell").enabled is True
+
+
 def test_one_that_is_on_already_is_not_interrupted(echo, alice):
     action = work(bulk_actions.ask(BulkKind.START, [echo], user=alice))
 
