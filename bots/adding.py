@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import date
 
 from django.utils.crypto import salted_hmac
 
 from bots import access, audit, lifecycle
 from bots.access import Actor
+from bots.memory import StoredMemory
 from bots.models import Bot
 from spaces.models import Space
 from spaces.platforms import registry
@@ -48,15 +50,26 @@ def mark_of(bot: Bot, values: Mapping[str, str]) -> str:
     return salted_hmac("bots.adding", json.dumps(settings), algorithm="sha256").hexdigest()
 
 
-def add(bot: Bot, values: Mapping[str, str], *, actor: Actor, untested: str = "") -> None:
-    """Store a new bot, validated already, with its credentials; whoever adds it sees it.
+def add(
+    bot: Bot,
+    values: Mapping[str, str],
+    *,
+    actor: Actor,
+    expiries: Mapping[str, date | None],
+    untested: str = "",
+    learned: str = "",
+) -> None:
+    """Store a new bot, validated already, with its credentials and until when they work; whoever
+    adds it sees it.
 
-    `untested` is why no test speaks for it; empty when one does.
+    `untested` is why no test speaks for it; empty when one does. `learned` is what that test did.
     """
     with audit.together():
         lifecycle.create(bot, requested_by=actor.label)
         access.give(actor, bot)
         if values:
             lifecycle.set_credentials(bot, values, user=actor.user)
+            lifecycle.set_expiries(bot, expiries)
+            StoredMemory(bot).write(learned)
         if untested:
             audit.record("bot.added_untested", bot, note=untested)

@@ -58,14 +58,14 @@ def build(bot: Bot) -> Platform:
     return platform(account(bot))
 
 
-def build_with(bot: Bot, entered: Mapping[str, str]) -> Platform:
+def build_with(bot: Bot, entered: Mapping[str, str], memory: Memory) -> Platform:
     """As `build`, with these credentials instead of stored ones, given as an operator enters them;
-    an empty one takes the stored one away. It remembers nothing: a session that the stored ones
+    an empty one takes the stored one away. `memory` is theirs: a session that the stored ones
     opened would say that these are good. A bot that is not stored yet has only these."""
     instead = {name: reveal(text) for name, text in entered.items()}
     stored = Credential.objects.filter(bot_id=bot.pk).exclude(name__in=instead)
     platform = registry.get(bot.space.platform)
-    return platform(_account(bot, _in_clear(stored) | instead, Memory()))
+    return platform(_account(bot, _in_clear(stored) | instead, memory))
 
 
 def account(bot: Bot) -> Account:

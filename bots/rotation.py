@@ -10,14 +10,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from django.contrib.auth.models import AbstractBaseUser
+from django.db import transaction
 
 from bots import clients, closing, lifecycle
+from bots.memory import StoredMemory
 from bots.models import Bot
 from bots.refusals import Invalid
-from spaces.platforms.contract import Platform
+from spaces.platforms.contract import Memory, Platform
 from spaces.platforms.errors import Misconfigured, PlatformError
 from spaces.platforms.messages import Finding, Identity
 
@@ -33,6 +35,9 @@ class Trial:
     findings: list[Finding]
     identity: Identity | None = None  # whom the platform lets in; None: nobody
     refused: str = ""  # code of what keeps them from being used; empty: nothing
+    # What their platform remembers of it, such as a session, or the code of a second factor that
+    # was spent: who logs in with them next has to know.
+    learned: str = field(default="", repr=False)
 
     @property
     def ok(self) -> bool:
@@ -46,29 +51,44 @@ def replace_credentials(
     user: AbstractBaseUser | None,
     requested_by: str,
     accepted_account: str = "",
+    learned: str = "",
 ) -> Trial:
     """Try these credentials and, if nothing speaks against them, use them from now on.
 
     What is refused changes nothing, and the old ones stay in use. `accepted_account` is the
-    platform's id of another account that somebody has seen and wants the bot to become. Raises
+    platform's id of another account that somebody has seen and wants the bot to become, `learned`
+    what the trial did in which they saw it. Raises
     `Invalid` as `lifecycle.check_credentials` does, and when there is nothing to replace.
     """
-    tried = attempt(bot, values, accepted_account=accepted_account)
+    tried = attempt(bot, values, accepted_account=accepted_account, learned=learned)
     if tried.ok and tried.identity is not None:
-        lifecycle.changed(bot, fields=(), requested_by=requested_by, credentials=values, user=user)
+        with transaction.atomic():
+            lifecycle.changed(
+                bot, fields=(), requested_by=requested_by, credentials=values, user=user
+            )
+            StoredMemory(bot).write(tried.learned)
         clients.remember_identity(bot, tried.identity)
     return tried
 
 
-def attempt(bot: Bot, values: Mapping[str, str], *, accepted_account: str = "") -> Trial:
+def attempt(
+    bot: Bot, values: Mapping[str, str], *, accepted_account: str = "", learned: str = ""
+) -> Trial:
     """Log in with these credentials, and leave everything as it is. Raises as above.
 
-    A bot that is not stored yet leaves nothing behind on its platform either."""
+    `learned` is what an earlier trial of the same credentials did. A bot that is not stored yet
+    leaves nothing behind on its platform either."""
     if bot.pk and not values:
         raise Invalid("Nothing was entered.", field="credentials")
     lifecycle.check_credentials(bot, values)
+    memory = Memory()
+    memory.write(learned)
+    return replace(_try(bot, values, accepted_account, memory), learned=memory.read())
+
+
+def _try(bot: Bot, values: Mapping[str, str], accepted_account: str, memory: Memory) -> Trial:
     try:
-        platform = clients.build_with(bot, values)
+        platform = clients.build_with(bot, values, memory)
     except Misconfigured as error:
         return _refused(error)
     try:

@@ -11,6 +11,7 @@ from bots import (
     bulk_actions,
     clients,
     files,
+    held,
     idempotency,
     incidents,
     job_groups,
@@ -98,6 +99,7 @@ def list_channels(bot_id: int) -> None:
 @shared_task
 def tidy() -> None:
     idempotency.tidy()
+    held.tidy()
     clients.close_idle()
     processes.tidy()
     files.prune()

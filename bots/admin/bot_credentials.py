@@ -1,13 +1,12 @@
 """New credentials for one bot, in two steps: they are tried, and then somebody says to use them.
 
-Between the steps they wait in the session, encrypted, for whoever entered them and for this bot,
-ten minutes at most. No page shows them again.
+Between the steps they wait in `bots.held`, for whoever entered them and for this bot, ten minutes
+at most. No page shows them again.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -24,14 +23,14 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
-from bots import lifecycle, rotation, secrets
+from bots import held as held_secrets
+from bots import lifecycle, rotation
 from bots.access import Act
 from bots.admin import credentials, looks, platforms
 from bots.admin.base import OperatorAdmin, actor_of, may
 from bots.models import Bot
 from bots.refusals import Refused
 from bots.rotation import Trial
-from spaces.platforms.errors import Misconfigured
 
 KEPT_SECONDS = 600
 LEVELS = {
@@ -71,10 +70,10 @@ class Held:
 
     bot: int
     user: int | None
-    until: float  # time.time()
     values: dict[str, str]
     expiries: dict[str, str | None]
     account: str  # the other account that they belong to; empty: the same as before
+    learned: str  # by the trial, see `rotation.Trial`
 
     def dates(self) -> dict[str, date | None]:
         return {
@@ -99,7 +98,7 @@ class ReplaceCredentials(OperatorAdmin):
             raise Http404
         if request.method == "POST" and "use" in request.POST:
             return self._use(request, bot)
-        request.session.pop(_key(bot), None)
+        _held(request, bot)  # whatever was entered before is not wanted any more
         if request.method == "POST":
             return self._try(request, bot)
         return self._ask(request, bot, CredentialsForm(bot))
@@ -120,12 +119,14 @@ class ReplaceCredentials(OperatorAdmin):
         held = Held(
             bot=bot.pk,
             user=request.user.pk,
-            until=time.time() + KEPT_SECONDS,
             values=values,
             expiries={name: day.isoformat() if day else None for name, day in dates.items()},
             account="" if trial.ok else trial.identity.person.id,
+            learned=trial.learned,
         )
-        request.session[_key(bot)] = secrets.encrypt(json.dumps(asdict(held)))
+        request.session[_key(bot)] = held_secrets.hold(
+            json.dumps(asdict(held)), seconds=KEPT_SECONDS
+        )
         return self._ask(request, bot, None, trial)
 
     def _use(self, request: HttpRequest, bot: Bot) -> HttpResponse:
@@ -133,10 +134,10 @@ class ReplaceCredentials(OperatorAdmin):
         if held is None:
             messages.error(
                 request,
-                "What you entered is not kept any more: that is at most ten minutes. "
-                "Nothing was changed; enter it anew.",
+                "What you entered is not kept any more: it is for ten minutes, and for one use. "
+                "The page says since when the bot has its credentials.",
             )
-            return redirect(self.url("credentials", bot.pk))
+            return redirect(self.url("change", bot.pk))
         actor = actor_of(request)
         trial = rotation.replace_credentials(
             bot,
@@ -144,6 +145,7 @@ class ReplaceCredentials(OperatorAdmin):
             user=actor.user,
             requested_by=actor.label,
             accepted_account=held.account,
+            learned=held.learned,
         )
         if not trial.ok:
             return self._ask(request, bot, CredentialsForm(bot), trial)
@@ -181,13 +183,9 @@ def _key(bot: Bot) -> str:
 
 
 def _held(request: HttpRequest, bot: Bot) -> Held | None:
-    """Taken out of the session, for one use."""
-    kept = request.session.pop(_key(bot), None)
+    """What waits, for one use."""
+    kept = held_secrets.take(request.session.pop(_key(bot), ""))
     if kept is None:
         return None
-    try:
-        held = Held(**json.loads(secrets.decrypt(kept)))
-    except Misconfigured:  # the key that it was encrypted with is gone
-        return None
-    is_theirs = (held.bot, held.user) == (bot.pk, request.user.pk)
-    return held if is_theirs and time.time() < held.until else None
+    held = Held(**json.loads(kept))
+    return held if (held.bot, held.user) == (bot.pk, request.user.pk) else None

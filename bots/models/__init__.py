@@ -8,6 +8,7 @@ from bots.models.credential import Credential
 from bots.models.delivery import Delivery, DeliveryAttempt
 from bots.models.event import Event
 from bots.models.handler_run import HandlerRun
+from bots.models.held_secret import HeldSecret
 from bots.models.idempotency import IdempotencyKey
 from bots.models.incident import Incident, IncidentClock, IncidentCode, News, Severity, Telling, Way
 from bots.models.job import Attempt, Job, JobKind
@@ -59,6 +60,7 @@ __all__ = [
     "GroupPerson",
     "GroupState",
     "HandlerRun",
+    "HeldSecret",
     "IdempotencyKey",
     "Incident",
     "IncidentClock",

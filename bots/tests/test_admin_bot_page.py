@@ -14,11 +14,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from bots import clients, lifecycle
+from bots import clients, lifecycle, tasks
 from bots.admin import bot_credentials, bot_history
 from bots.connections import states
 from bots.incidents import looking
-from bots.models import Bot, Credential, Event, Lane, State
+from bots.models import Bot, Credential, Event, HeldSecret, Lane, State
 from bots.tests import cast
 from bots.tests.builders import (
     SECRET,
@@ -276,6 +276,16 @@ def test_after_ten_minutes_nothing_is_kept(bot, monkeypatch):
 
     assert "not kept any more" in text_of(answer)
     assert Credential.objects.get().value == before
+
+
+def test_what_nobody_came_back_for_is_removed(bot, monkeypatch):
+    monkeypatch.setattr(bot_credentials, "KEPT_SECONDS", 0)
+    cast.root().post(credentials_of(bot), {"credential_secret": SECRET})
+    assert HeldSecret.objects.exists()
+
+    tasks.tidy()
+
+    assert not HeldSecret.objects.exists()
 
 
 def test_what_was_tried_for_one_bot_is_not_used_for_another(bot):

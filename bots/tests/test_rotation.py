@@ -34,9 +34,16 @@ def echo() -> Iterator[Bot]:
     faulty.reset()
 
 
-def replace(bot: Bot, accepted_account: str = "", **values: str) -> rotation.Trial:
+def replace(
+    bot: Bot, accepted_account: str = "", learned: str = "", **values: str
+) -> rotation.Trial:
     return rotation.replace_credentials(
-        bot, values, user=None, requested_by="alice", accepted_account=accepted_account
+        bot,
+        values,
+        user=None,
+        requested_by="alice",
+        accepted_account=accepted_account,
+        learned=learned,
     )
 
 
@@ -150,6 +157,18 @@ def test_a_session_of_the_old_ones_does_not_make_new_ones_look_good(server):
 
     assert BotMemory.objects.filter(bot=bot).exists()
     assert lifecycle.check(bot).identity.person.username == "alice"
+
+
+def test_a_code_of_a_second_factor_is_spent_once_by_trial_and_use_together(server):
+    bot = mattermost_bot(server, login="alice", password=PASSWORD)
+    values = {"password": PASSWORD, "mfa": server.make.mfa_code(server.make.mfa_secret("alice"))}
+
+    tried = rotation.attempt(bot, values)
+    assert tried.ok
+    assert replace(bot, learned=tried.learned, **values).ok
+
+    with clients.borrow(Bot.objects.select_related("space", "connection").get()) as platform:
+        assert platform.connect().person.username == "alice"
 
 
 def test_what_the_platform_finds_besides_is_told_and_keeps_nobody_from_using_them(server):

@@ -1,7 +1,7 @@
 """What a test said of what is in the form, remembered until it is saved.
 
-Only a mark of the tested values is kept, in the session: the values themselves stay in the
-browser's fields.
+Only a mark of the tested values is kept, in the session, and what the platform remembers of the
+test, in `bots.held`: the values themselves stay in the browser's fields.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from bots import adding, rotation
+from bots import adding, held, rotation
 from bots.admin import looks
 from bots.admin.adding.bots import NewBotForm
 from bots.admin.bot_credentials import LEVELS
@@ -35,10 +35,10 @@ def test(request: HttpRequest, form: NewBotForm) -> Outcome:
     """Let the platform say who this would be. Raises `Refused`."""
     found = rotation.attempt(form.instance, form.values())
     passed = found.ok and all(one.level != "error" for one in found.findings)
+    forget(request)
     if passed:
-        request.session[REMEMBERED] = [_mark(form), time.time() + KEPT_SECONDS]
-    else:
-        request.session.pop(REMEMBERED, None)
+        learned = held.hold(found.learned, seconds=KEPT_SECONDS)
+        request.session[REMEMBERED] = [_mark(form), time.time() + KEPT_SECONDS, learned]
     return Outcome(
         findings=[(looks.badge(*LEVELS[one.level]), one) for one in found.findings],
         passed=passed,
@@ -48,7 +48,7 @@ def test(request: HttpRequest, form: NewBotForm) -> Outcome:
 
 def why_not(request: HttpRequest, form: NewBotForm) -> str:
     """Why what is in the form is not saved just so; empty when a test passed with it."""
-    mark, until = request.session.get(REMEMBERED) or ("", 0)
+    mark, until, _ = request.session.get(REMEMBERED) or ("", 0, "")
     if not mark or time.time() > until:
         return "These credentials were not tested yet, or the test failed."
     if mark != _mark(form):
@@ -56,8 +56,10 @@ def why_not(request: HttpRequest, form: NewBotForm) -> str:
     return ""
 
 
-def forget(request: HttpRequest) -> None:
-    request.session.pop(REMEMBERED, None)
+def forget(request: HttpRequest) -> str:
+    """Returns what the test did, as `rotation.Trial` has it."""
+    *_, learned = request.session.pop(REMEMBERED, None) or [""]
+    return held.take(learned) or ""
 
 
 def _mark(form: NewBotForm) -> str:

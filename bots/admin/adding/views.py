@@ -16,7 +16,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
-from bots import access, adding, audit, lifecycle
+from bots import access, adding, audit
 from bots.access import Act
 from bots.admin import credentials, platforms
 from bots.admin.adding import steps, trial
@@ -141,7 +141,14 @@ class AddBot(OperatorAdmin):
             untested = trial.why_not(request, form)
             if untested and request.POST.get("do") != "anyway":
                 return Outcome(findings=[], anyway=untested)
-            adding.add(form.instance, form.values(), actor=actor_of(request), untested=untested)
+            adding.add(
+                form.instance,
+                form.values(),
+                actor=actor_of(request),
+                expiries=credentials.expiries(form),
+                untested=untested,
+                learned="" if untested else trial.forget(request),
+            )
         except Refused as refused:
             form.add_error(None, refused.detail)
             return None
@@ -150,7 +157,6 @@ class AddBot(OperatorAdmin):
             return None
         trial.forget(request)
         bot: Bot = form.instance
-        lifecycle.set_expiries(bot, credentials.expiries(form))
         return bot
 
     def _saved(self, request: HttpRequest, bot: Bot) -> HttpResponse:
