@@ -176,16 +176,17 @@ def test_whatever_a_receiver_answers_it_has_each_event_in_the_end(
     production, traffic, receiver, ordered
 ):
     chance = random.Random(4)
-    made, secret = subscribe(traffic, receiver.url, ordered=ordered)
+    made, secret = subscribe(traffic, receiver.url, ordered=ordered, enabled=False)
+    one = f"/subscriptions/{made['id']}/"
     receiver.trust(secret)
     receiver.usually = in_a_bad_mood(chance)
+    traffic.company.ask("PATCH", one, {"enabled": True})
     with Passing(production):
         for _ in range(4):
             taken = len(receiver.taken)
             until(lambda taken=taken: len(receiver.taken) > taken + 20)
             kill_who_delivers(production, chance)
         receiver.script.append(Answer(410))
-        one = f"/subscriptions/{made['id']}/"
         until(lambda: traffic.company.ask("GET", one)["state"] == "gone")
         traffic.accept()
         traffic.company.ask("PATCH", one, {"enabled": True})
