@@ -10,7 +10,7 @@ CLIENTS_READY := $(CLIENTS)/.installed
 JAVASCRIPT := spaces/tests/clients/javascript
 JAVASCRIPT_READY := $(JAVASCRIPT)/node_modules/.installed
 
-.PHONY: help run test lint types check bench test-services test-faults soak test-browser test-clients servers ci clean
+.PHONY: help run test lint types check bench test-services test-faults soak test-browser screenshots test-clients servers ci clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -50,6 +50,9 @@ soak: $(READY) servers ## everything that can break, at random, for SECONDS=900,
 
 test-browser: $(READY) ## the admin in Chromium
 	$(BIN)/python -m pytest -n 2 -m browser
+
+screenshots: $(READY) ## the pictures of the README, into docs/images
+	$(BIN)/python -m botadmin.tests.screenshots
 
 test-clients: $(READY) $(CLIENTS_READY) $(JAVASCRIPT_READY) ## clients of others on simulated servers
 	$(BIN)/python -m pytest -n 4 -m clients spaces/tests/clients

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 
 from django.utils.crypto import salted_hmac
 
-from bots import access, audit, lifecycle
+from bots import access, audit, closing, lifecycle
 from bots.access import Actor
 from bots.memory import StoredMemory
 from bots.models import Bot
@@ -18,6 +19,8 @@ from spaces.platforms import registry
 from spaces.platforms.contract import Ability, Account, effective_options
 from spaces.platforms.errors import Misconfigured, PlatformError, Unavailable
 from spaces.platforms.messages import Finding
+
+log = logging.getLogger(__name__)
 
 
 def reach(space: Space) -> Finding | None:
@@ -33,8 +36,14 @@ def reach(space: Space) -> Finding | None:
         )
         try:
             return asked.reach()
+        except (PlatformError, Misconfigured):
+            raise
+        except Exception:
+            # A plugin's fault must not look like one of ours.
+            log.exception("the platform %s broke while %s was asked", platform.name, space.url)
+            return lifecycle.bad_news(lifecycle.broke(asked))
         finally:
-            asked.close()
+            closing.close(asked)
     except Unavailable as error:
         # What is said of it elsewhere is that it is tried again, and here it is not.
         return replace(lifecycle.bad_news(error), remedy="")
@@ -62,7 +71,7 @@ def add(
     """Store a new bot, validated already, with its credentials and until when they work; whoever
     adds it sees it.
 
-    `untested` is why no test speaks for it; empty when one does. `learned` is what that test did.
+    `untested` is why no test speaks for it; empty when one does. `learned` is what tests did.
     """
     with audit.together():
         lifecycle.create(bot, requested_by=actor.label)

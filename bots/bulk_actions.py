@@ -11,13 +11,15 @@ Whether somebody may do it is asked when the bot's turn comes; a refusal is a re
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Count, Exists, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -31,8 +33,11 @@ from bots.models.lane import UNFINISHED
 from bots.refusals import Conflict, Invalid, Missing, NotPermitted, Refused
 from spaces.platforms.errors import Misconfigured
 
+log = logging.getLogger(__name__)
+
 ACTS = dict.fromkeys(BulkKind, Act.OPERATE_BOT) | {BulkKind.ROTATE: Act.CHANGE_BOT}
 LAST_WORD_COUNTS = (BulkKind.START, BulkKind.STOP)
+SUPERSEDED = "superseded"  # the code of what was not done because of that
 # Workers that are at one action at the same time: platforms take their time, our database does not.
 AT_ONCE = dict.fromkeys(BulkKind, 1) | {BulkKind.ROTATE: 4}
 
@@ -89,11 +94,14 @@ def retry(action: BulkAction, *, user: User) -> BulkAction:
 
 
 def failed_bots(action: BulkAction, user: User) -> list[Bot]:
-    """Those of this user's bots for which it failed."""
+    """Those of this user's bots for which it failed, unless it was tried again since, or somebody
+    asked for something else."""
     actor = access.from_user(user)
     if actor is None:
         return []
-    failed = action.items.filter(state=ItemState.FAILED).exclude(bot=None)
+    again = BulkItem.objects.filter(action__retry_of=action, bot=OuterRef("bot"))
+    failed = action.items.filter(~Exists(again), state=ItemState.FAILED)
+    failed = failed.exclude(bot=None).exclude(error_code=SUPERSEDED)
     return list(access.bots(actor).filter(pk__in=failed.values("bot")).select_related("space"))
 
 
@@ -127,7 +135,7 @@ def _supersede(bots: Iterable[Bot | None]) -> None:
     locked = older.select_for_update(of=("self",)).order_by("pk")
     BulkItem.objects.filter(pk__in=list(locked.values_list("pk", flat=True))).update(
         state=ItemState.FAILED,
-        error_code="superseded",
+        error_code=SUPERSEDED,
         detail="Somebody asked for something else since.",
         claimed_until=None,
         finished_at=Now(),
@@ -145,7 +153,7 @@ def work(action_id: int) -> None:
         return
     ends = time.monotonic() + TURN_SECONDS
     while (item := _claim(action)) is not None:
-        if not _do(action, item):
+        if not _take_turn(action, item):
             return  # no room for its platform in this process; the sweep comes back to it
         if time.monotonic() >= ends:
             _wake(action_id, 1)
@@ -192,8 +200,28 @@ def _claim(action: BulkAction) -> BulkItem | None:
     return item
 
 
+def _take_turn(action: BulkAction, item: BulkItem) -> bool:
+    """Do it for one bot, so that none holds up the others. False when it has to wait for room."""
+    try:
+        return _do(action, item)
+    except (OperationalError, InterfaceError):
+        # The database was away, or busy for too long: whoever comes next need not wait for us.
+        with suppress(OperationalError, InterfaceError):
+            _let_go(item)
+        raise
+    except Exception:
+        log.exception("%s broke for %s", action, item.name)
+        detail = "botadmin's code failed; see the log of the worker."
+        _settle(item, _failed("broke", detail, "Look how the bot is before you retry."))
+        return True
+
+
+def _let_go(item: BulkItem) -> None:
+    BulkItem.objects.filter(pk=item.pk, state=ItemState.WAITING).update(claimed_until=None)
+
+
 def _do(action: BulkAction, item: BulkItem) -> bool:
-    """Take a bot's turn. False when it has to wait for room."""
+    """As `_take_turn`; raises whatever goes wrong."""
     try:
         actor = _actor(action)
         bot = _bot(actor, item)
@@ -303,7 +331,7 @@ STEPS: dict[BulkKind, Callable[[BulkAction, Bot], Outcome]] = {
 
 def _try_credentials(action: BulkAction, item: BulkItem, bot: Bot) -> bool:
     if not bulkhead().enter_poll(bot):
-        BulkItem.objects.filter(pk=item.pk).update(claimed_until=None)
+        _let_go(item)
         return False
     try:
         _settle(item, _rotated(action, item, bot))

@@ -35,6 +35,12 @@ class Once:
     fingerprint: str
 
 
+def of_form(actor_key: str, once: str, asked: str) -> Once:
+    """For what is pressed on a page: the same form with the same in it is asked for once, and with
+    something else in it anew. `once` is the form's own, `asked` the fingerprint."""
+    return Once(scope=f"form {actor_key}"[:60], key=f"{once} {asked}"[:255], fingerprint=asked)
+
+
 def fingerprint(*parts: Any) -> str:
     """SHA-256 over what makes two requests the same."""
     canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)

@@ -6,6 +6,7 @@ may not do or the platform cannot, stores the job, and wakes its lane when that 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -225,9 +226,10 @@ def cancel_waiting(lane: Lane, *, newest: int) -> int:
     return count
 
 
-def cancel_group(group: JobGroup) -> None:
-    """Cancel what is queued of a group, but for what a worker is just taking."""
-    while _cancel_some(group.jobs.all()):
+def cancel_group(group: JobGroup, ends: float) -> None:
+    """Cancel what is queued of a group, until then (of the monotonic clock). Those that a worker is
+    just taking are left to it, and cancelled by the next call if they come back."""
+    while _cancel_some(group.jobs.all()) and time.monotonic() < ends:
         pass
 
 
@@ -353,7 +355,7 @@ def _open_group_again(job: Job) -> None:
         return
     # In the order in which all who write this do: the group, then its items.
     JobGroup.objects.filter(pk=job.group_id, state=GroupState.FINISHED).update(
-        state=GroupState.RUNNING, finished_at=None
+        state=GroupState.RUNNING, finished_at=None, cancelled_at=None
     )
     over = GroupItem.objects.filter(job=job, state__in=(Fate.FAILED, Fate.CANCELLED))
     over.update(state=Fate.WAITING, code="", detail="")

@@ -23,6 +23,7 @@ from bots import (
     idempotency,
     incidents,
     jobs,
+    labels,
     lanes,
     memory,
     secrets,
@@ -108,6 +109,7 @@ def delete(bot: Bot) -> None:
         idempotency.forget_runs(unsettled.values_list("pk", flat=True))
         audit.deleted(bot)
         bot.delete()
+        labels.forget_unused()
         transaction.on_commit(lambda: files.discard(stored), robust=True)
 
 
@@ -330,7 +332,7 @@ def bad_news(error: PlatformError | Misconfigured) -> Finding:
     return Finding(level="error", code=error.code, text=text, remedy=remedy)
 
 
-def broke(platform: Platform) -> Misconfigured:
+def broke(platform: Platform | type[Platform]) -> Misconfigured:
     """What to say of a platform whose code failed."""
     return Misconfigured(
         f"The code of the platform {platform.label} failed; the log has the details.",

@@ -1,6 +1,7 @@
 """What an operator does with a lane: let it stand still, let it go on, try now what waits.
 
-A paused lane takes in what is asked of it, and nobody works on it. What a worker has begun ends.
+A paused lane takes in what is asked of it, and nobody works on it. What a worker has begun ends; if
+that worker dies, what it had begun is settled after `resume`.
 """
 
 from __future__ import annotations

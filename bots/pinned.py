@@ -5,9 +5,8 @@ from __future__ import annotations
 from itertools import islice
 
 from bots import clients, jobs
-from bots.inbox import keep_messages, message_from
 from bots.models import Bot, Message
-from spaces import sync
+from bots.recording import write_down
 from spaces.models import Channel
 from spaces.platforms.contract import Ability
 
@@ -23,11 +22,7 @@ def read(bot: Bot, channel: Channel) -> list[Message]:
     jobs.check_platform(bot, {Ability.PIN})
     with clients.borrow(bot) as platform:
         told = list(islice(platform.list_pinned(channel.remote_id), MOST))
-    people = sync.people(bot.space_id, [i.person for i in told if i.person])
-    rows = [
-        message_from(i, bot.pk, channel.pk, people[i.person.id] if i.person else None) for i in told
-    ]
-    keep_messages(rows)
-    known = Message.objects.filter(bot=bot, remote_id__in=[row.remote_id for row in rows])
+    remote_ids = write_down(bot, channel.pk, told)
+    known = Message.objects.filter(bot=bot, remote_id__in=remote_ids)
     by_id = {row.remote_id: row for row in known.select_related("sender")}
-    return [by_id[row.remote_id] for row in rows]
+    return [by_id[remote_id] for remote_id in remote_ids]

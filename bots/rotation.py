@@ -8,9 +8,11 @@ means another account has to name the one that was found.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from datetime import date
+from operator import methodcaller
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
@@ -19,11 +21,15 @@ from bots import clients, closing, lifecycle
 from bots.memory import StoredMemory
 from bots.models import Bot
 from bots.refusals import Invalid
+from spaces.platforms import registry
 from spaces.platforms.contract import Memory, Platform
-from spaces.platforms.errors import Misconfigured, PlatformError
+from spaces.platforms.errors import Misconfigured, PlatformError, RateLimited, Unavailable
 from spaces.platforms.messages import Finding, Identity
 
 OTHER_ACCOUNT = "other_account"
+
+# How a platform is tried: `Platform.rehearsal`, or in earnest.
+Around = Callable[[Platform], AbstractContextManager[None]]
 
 log = logging.getLogger(__name__)
 
@@ -52,47 +58,74 @@ def replace_credentials(
     requested_by: str,
     accepted_account: str = "",
     learned: str = "",
+    expiries: Mapping[str, date | None] | None = None,
 ) -> Trial:
     """Try these credentials and, if nothing speaks against them, use them from now on.
 
     What is refused changes nothing, and the old ones stay in use. `accepted_account` is the
     platform's id of another account that somebody has seen and wants the bot to become, `learned`
-    what the trial did in which they saw it. Raises
-    `Invalid` as `lifecycle.check_credentials` does, and when there is nothing to replace.
+    what the trial did in which they saw it, `expiries` until when they work. Raises `Invalid` as
+    `lifecycle.check_credentials` does, and when there is nothing to replace.
     """
-    tried = attempt(bot, values, accepted_account=accepted_account, learned=learned)
+    _check(bot, values)
+    tried = _try(
+        bot,
+        values,
+        learned or spent(bot),
+        accepted_account=accepted_account,
+        around=lambda platform: nullcontext(),
+    )
     if tried.ok and tried.identity is not None:
         with transaction.atomic():
             lifecycle.changed(
                 bot, fields=(), requested_by=requested_by, credentials=values, user=user
             )
+            lifecycle.set_expiries(bot, expiries or {})
             StoredMemory(bot).write(tried.learned)
         clients.remember_identity(bot, tried.identity)
     return tried
 
 
-def attempt(
-    bot: Bot, values: Mapping[str, str], *, accepted_account: str = "", learned: str = ""
-) -> Trial:
-    """Log in with these credentials, and leave everything as it is. Raises as above.
+def attempt(bot: Bot, values: Mapping[str, str], *, learned: str = "") -> Trial:
+    """Log in with these credentials, and leave everything as it is, here and on the platform.
+    Raises as above.
 
-    `learned` is what an earlier trial of the same credentials did. A bot that is not stored yet
-    leaves nothing behind on its platform either."""
+    `learned` is what earlier trials did, of whatever credentials."""
+    _check(bot, values)
+    before = spent(bot, learned)
+    return _try(bot, values, before, accepted_account="", around=methodcaller("rehearsal"))
+
+
+def spent(bot: Bot, *learned: str) -> str:
+    """What has been used up and serves nobody any more, by the bot and in these trials."""
+    memories = [*learned, StoredMemory(bot).read()] if bot.pk else learned
+    return registry.get(bot.space.platform).spent(memories)
+
+
+def _check(bot: Bot, values: Mapping[str, str]) -> None:
     if bot.pk and not values:
         raise Invalid("Nothing was entered.", field="credentials")
     lifecycle.check_credentials(bot, values)
+
+
+def _try(
+    bot: Bot, values: Mapping[str, str], remembered: str, *, accepted_account: str, around: Around
+) -> Trial:
     memory = Memory()
-    memory.write(learned)
-    return replace(_try(bot, values, accepted_account, memory), learned=memory.read())
+    memory.write(remembered)
+    tried = _tried(bot, values, memory, accepted_account, around)
+    return replace(tried, learned=memory.read())
 
 
-def _try(bot: Bot, values: Mapping[str, str], accepted_account: str, memory: Memory) -> Trial:
+def _tried(
+    bot: Bot, values: Mapping[str, str], memory: Memory, accepted_account: str, around: Around
+) -> Trial:
     try:
         platform = clients.build_with(bot, values, memory)
     except Misconfigured as error:
         return _refused(error)
     try:
-        with nullcontext() if bot.pk else platform.rehearsal():
+        with around(platform):
             return _let_in(bot, platform, accepted_account)
     except (PlatformError, Misconfigured) as error:
         return _refused(error)
@@ -106,16 +139,19 @@ def _try(bot: Bot, values: Mapping[str, str], accepted_account: str, memory: Mem
 
 def _let_in(bot: Bot, platform: Platform, accepted_account: str) -> Trial:
     identity = platform.connect()
-    findings = [_logged_in(bot, identity)]
+    findings = [_logged_in(bot, platform, identity)]
     if findings[0].level == "error" and identity.person.id != accepted_account:
         return Trial(identity=identity, findings=findings, refused=OTHER_ACCOUNT)
     findings += platform.check(identity)
     return Trial(identity=identity, findings=findings)
 
 
-def _logged_in(bot: Bot, identity: Identity) -> Finding:
+def _logged_in(bot: Bot, platform: Platform, identity: Identity) -> Finding:
     """Who was let in; an error when that is somebody else than before."""
     now, before = identity.person, bot.identity.get("person") or {}
+    if not platform.has_accounts:
+        text = f"Nothing is wrong with it by its looks. It would write as {now.username}."
+        return Finding(level="ok", code="connected", text=text)
     if not before or now.id == before.get("id"):
         text = f"Logged in as {_called(now.username, now.id)}."
         return Finding(level="ok", code="connected", text=text)
@@ -135,4 +171,8 @@ def _called(username: str, person_id: str) -> str:
 
 
 def _refused(error: PlatformError | Misconfigured) -> Trial:
-    return Trial(findings=[lifecycle.bad_news(error)], refused=error.code)
+    finding = lifecycle.bad_news(error)
+    if isinstance(error, (Unavailable, RateLimited)):
+        # Elsewhere it is tried again by itself, and here it is not.
+        finding = replace(finding, remedy="Try again in a moment.")
+    return Trial(findings=[finding], refused=error.code)

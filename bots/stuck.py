@@ -30,7 +30,7 @@ from django.db.models.functions import Now
 
 from bots import processes
 from bots.lanes import DUE, SCHEDULED
-from bots.models import Job, State, WorkState
+from bots.models import Job, Lane, LaneKind, State, WorkState
 from bots.models.lane import UNFINISHED
 
 WAITING = (*UNFINISHED, WorkState.UNCERTAIN)
@@ -76,11 +76,8 @@ LABELS = {
 
 # As `bots.lanes.begin` sees it: who comes first in an ordered lane, but for those put off on
 # purpose.
-AHEAD = (
-    Job.objects.filter(lane=OuterRef("lane"), pk__lt=OuterRef("pk"), state__in=UNFINISHED)
-    .exclude(SCHEDULED)
-    .order_by("pk")
-)
+IN_LINE = Job.objects.filter(state__in=UNFINISHED).exclude(SCHEDULED).order_by("pk")
+AHEAD = IN_LINE.filter(lane=OuterRef("lane"), pk__lt=OuterRef("pk"))
 CLAIMED = Q(lane__claimed_until__gte=Now())
 LATER = Q(not_before__gt=Now())
 ANYTHING = Q(pk__isnull=False)
@@ -95,16 +92,25 @@ WHEN: dict[Why, Q] = {
         bot__connection__state=State.BAD_CREDENTIALS,
         bot__connection__generation=F("bot__generation"),
     ),
-    Why.SCHEDULED: SCHEDULED,
+    Why.SCHEDULED: SCHEDULED & Q(state=WorkState.QUEUED),
     Why.LIMITED: Q(bot__limited_until__gt=Now()),
     Why.SETTLING: Q(state=WorkState.RUNNING) & LATER,
-    Why.BACKING_OFF: LATER,
-    Why.BEHIND: Q(Exists(AHEAD), lane__ordered=True),
+    Why.BACKING_OFF: LATER & Q(state=WorkState.QUEUED, attempts__gt=0),
+    Why.BEHIND: Q(lane__ordered=True) & Q(Exists(AHEAD)),
     # The lane as a whole rests; who connects in vain notes it on the job that goes first.
     Why.UNREACHABLE: Q(lane__due_at__gt=Now()) & ~CLAIMED & ~Q(error_code=""),
     Why.PACED: Q(lane__due_at__gt=Now()) & ~CLAIMED,
     Why.NO_WORKER: ~CLAIMED & (Q(lane__due_at=None) | Q(lane__due_at__lt=Now() - NOBODY_CAME)),
     Why.IN_TURN: ANYTHING,
+}
+
+# What keeps a whole lane waiting, and with it the job that goes first: which lanes can be meant.
+FREE = ~Q(claimed_until__gte=Now())
+LANES: dict[Why, Q] = {
+    Why.UNREACHABLE: FREE & Q(due_at__gt=Now()),
+    Why.PACED: FREE & Q(due_at__gt=Now()),
+    Why.NO_WORKER: FREE & (Q(due_at=None) | Q(due_at__lt=Now() - NOBODY_CAME)),
+    Why.IN_TURN: Q(due_at__isnull=False),
 }
 
 
@@ -122,10 +128,24 @@ class Reason:
 
 def waiting_for(jobs: QuerySet[Job], why: Why) -> QuerySet[Job]:
     """Those of `jobs` that wait for just this."""
-    # The one condition leads to few rows, for which the order of all is looked at then. Nearly all
-    # that wait are behind others, so that looking for those first would only take longer.
-    some = jobs if why == Why.BEHIND else jobs.filter(WHEN[why])
+    # What leads to few rows comes first; then for each of those the order of all is looked at.
+    if why in LANES:
+        # Of a crowd nearly all wait in such lanes, and all but a few of them behind others.
+        some = jobs.filter(pk__in=_foremost(Lane.objects.filter(LANES[why], kind=LaneKind.JOBS)))
+    elif why == Why.BEHIND:
+        some = jobs  # nearly all are: looking for them first would only take longer
+    else:
+        some = jobs.filter(WHEN[why])
     return _annotated(some.filter(state__in=WAITING)).filter(why=why)
+
+
+def _foremost(lanes: QuerySet[Lane]) -> QuerySet[Any]:
+    """The ids of jobs that nobody is ahead of: the first of lanes that keep their order, all of
+    others."""
+    first = IN_LINE.filter(lane=OuterRef("pk")).values("pk")[:1]
+    ordered = lanes.filter(ordered=True).annotate(first=Subquery(first)).values("first")
+    others = IN_LINE.filter(lane__in=lanes.filter(ordered=False)).order_by().values("pk")
+    return ordered.union(others, all=True)
 
 
 def explain(jobs: Iterable[Job]) -> dict[int, Reason]:

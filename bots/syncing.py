@@ -10,9 +10,9 @@ from typing import Any
 from bots import clients, departures, lanes
 from bots.actions import action
 from bots.bulkhead import bulkhead
-from bots.inbox import keep_messages, message_from
 from bots.memberships import describe_soon, list_soon
 from bots.models import Bot, Job, JobKind
+from bots.recording import write_down
 from spaces import sync
 from spaces.models import Channel
 from spaces.platforms.contract import Ability, Platform
@@ -129,8 +129,4 @@ def _history(bot: Bot, platform: Platform, remote_id: str, channel_id: int) -> i
     if Ability.HISTORY not in platform.abilities:
         return 0
     read = list(platform.history(remote_id, quantity=HISTORY))
-    people = sync.people(bot.space_id, [i.person for i in read if i.person])
-    keep_messages(
-        message_from(i, bot.pk, channel_id, people[i.person.id] if i.person else None) for i in read
-    )
-    return len(read)
+    return len(write_down(bot, channel_id, read))

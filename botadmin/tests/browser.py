@@ -61,10 +61,11 @@ class Browser:
     def visit(self, path: str) -> None:
         self.page.goto(self.home + path)
 
-    def is_page(self, path: str) -> bool:
-        """Whether a whole page answers there, asked without going."""
+    def is_page(self, path: str, *, holding: str = "") -> bool:
+        """Whether a whole page answers there, with that in it; asked without going."""
         answer = self.page.context.request.get(self.home + path)
-        return answer.ok and answer.text().lstrip().lower().startswith("<!doctype html>")
+        text = answer.text() if answer.ok else ""
+        return text.lstrip().lower().startswith("<!doctype html>") and holding in text
 
     def press(self, label: str) -> None:
         self.page.get_by_role("button", name=label, exact=True).click()

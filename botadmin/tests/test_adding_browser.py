@@ -53,7 +53,7 @@ def test_all_steps_with_the_keyboard_alone(browser, space):
     run_lanes()
     page.get_by_role("button", name="Say hello in Lobby").press("Enter")
     run_lanes()
-    expect(page.get_by_text("3 of 3 done")).to_be_visible()
+    expect(page.locator("#how-far")).to_have_text("3 of 3 done")
     assert SECRET not in page.content()
     clients.close_idle(older_than=0)
 

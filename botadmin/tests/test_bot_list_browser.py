@@ -54,7 +54,7 @@ def test_many_are_stopped_after_a_question_and_the_page_follows(browser):
     expect(browser.page.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "0")
     work(browser)
 
-    expect(browser.page.get_by_text("2 done. Finished.")).to_be_visible()
+    expect(browser.page.locator("#bulk-action").get_by_text("2 done. Finished.")).to_be_visible()
     assert [bot.slug for bot in Bot.objects.filter(enabled=True)] == ["gong"]
 
 
@@ -65,12 +65,12 @@ def test_what_failed_is_tried_again_with_one_press(browser):
 
     choose(browser, "Reconnect", "Echo")
     work(browser)
-    expect(browser.page.get_by_text("1 failed. Finished.")).to_be_visible()
+    expect(browser.page.locator("#bulk-action").get_by_text("1 failed. Finished.")).to_be_visible()
     lifecycle.start(echo)
     browser.press("Retry the failed")
     work(browser)
 
-    expect(browser.page.get_by_text("1 done. Finished.")).to_be_visible()
+    expect(browser.page.locator("#bulk-action").get_by_text("1 done. Finished.")).to_be_visible()
 
 
 def test_a_new_credential_is_tried_and_never_shown(browser):

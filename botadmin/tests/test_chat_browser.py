@@ -4,11 +4,12 @@ answers."""
 from __future__ import annotations
 
 import re
+from io import BytesIO
 
 import pytest
 from django.urls import reverse
 from django.utils import timezone
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from botadmin.tests.browser import Browser
 from bots import clients, demo
@@ -17,6 +18,7 @@ from bots.models import Bot, Job, Message
 from bots.tests import cast
 from bots.tests.builders import run_lanes
 from spaces.models import Channel, LocalMessage
+from spaces.platforms.messages import File, Outgoing
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -105,6 +107,7 @@ def test_an_operator_tries_the_demo_bot(browser, bot, lobby):
     thread = page.get_by_role("complementary", name="Thread")
     thread.get_by_role("textbox", name="Answer").fill("And an answer.")
     page.keyboard.press("Control+Enter")
+    expect(thread.get_by_text("Message queued")).to_be_visible()
     work(bot)
     expect(thread.get_by_role("article").filter(has_text="And an answer.")).to_be_visible()
     page.keyboard.press("Escape")
@@ -113,18 +116,48 @@ def test_an_operator_tries_the_demo_bot(browser, bot, lobby):
     assert not Job.objects.exclude(state="succeeded").exists()
 
 
+def test_a_picture_that_did_not_come_is_asked_for_again(browser, bot, lobby):
+    with clients.borrow(bot) as platform:
+        picture = File(name="dot.png", content_type="image/png", size=len(PNG), open=opened)
+        words = Outgoing(key="1", channel=lobby.remote_id, text="Look.", files=(picture,))
+        platform.post_message(words)
+    work(bot)
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) > 1:
+            route.continue_()
+        else:
+            route.fulfill(status=200, content_type="image/png", body="not yet")
+
+    browser.page.route("**/image/**", answer)
+    page = open_room(browser, bot, lobby)
+
+    shown = page.get_by_role("img", name="dot.png")
+    expect(shown).to_have_attribute("src", re.compile(r"try=1"), timeout=10_000)
+    page.wait_for_function("document.querySelector('.chat-files img').naturalWidth > 0")
+    assert len(asked) == 2
+
+
+def opened() -> BytesIO:
+    return BytesIO(PNG)
+
+
 def test_edits_and_deletions_show_by_themselves(browser, bot, lobby):
     page = open_room(browser, bot, lobby)
     page.get_by_role("textbox", name="Message").fill("helo")
     page.keyboard.press("Control+Enter")
-    work(bot)
     sent = bubble(page, "helo")
+    expect(sent).to_contain_text("Message queued")
+    work(bot)
     expect(sent).not_to_contain_text("queued")
 
     sent.hover()
     sent.get_by_role("link", name="React, edit").click()
     page.get_by_role("textbox", name="New text").fill("hello")
     browser.press("Save the new text")
+    expect(page.locator("#sheet")).not_to_be_visible()
     work(bot)
     sent = page.get_by_role("article").filter(has=page.get_by_text("hello", exact=True))
     expect(sent).to_contain_text("edited")
@@ -133,6 +166,7 @@ def test_edits_and_deletions_show_by_themselves(browser, bot, lobby):
     sent.get_by_role("link", name="React, edit").click()
     page.get_by_text("Delete this message").click()
     browser.press("Delete message")
+    expect(page.locator("#sheet")).not_to_be_visible()
     work(bot)
     expect(page.get_by_text("This message was deleted.")).to_be_visible()
 

@@ -95,7 +95,7 @@ def test_the_page_follows_what_happens_without_being_loaded_anew(browser):
 
     expect(page.locator("#state-live")).to_contain_text("3")
     expect(page.locator("#state-off")).to_contain_text("1")
-    expect(page.get_by_text("1 bot needs somebody")).to_be_visible()
+    expect(page.get_by_role("heading", name="1 bot needs somebody")).to_be_visible()
     expect(page.get_by_text("The token was revoked.").first).to_be_visible()
     assert is_marked(browser)
 
@@ -139,21 +139,22 @@ def test_the_drawing_takes_the_colours_of_the_theme(browser):
     assert len(colours) == 2
 
 
-def test_who_uses_the_keyboard_keeps_their_place_and_presses_a_button(browser):
+def test_who_uses_the_keyboard_keeps_their_place_and_tests_a_bot(browser):
     bots = [make_live(f"bot{n}") for n in range(5)]
     for bot in bots[:2]:
         states.refuse(bot, CredentialsRefused("The token was revoked."))
     page = browser.page
     browser.open("index")
-    button = page.get_by_role("button", name="Test: Bot0")
-    button.focus()
+    way = page.get_by_role("link", name="Test: Bot0")
+    way.focus()
 
     states.refuse(bots[2], CredentialsRefused("The token was revoked."))
-    expect(page.get_by_text("3 bots need somebody")).to_be_visible()
-    expect(button).to_be_focused()
+    expect(page.get_by_role("heading", name="3 bots need somebody")).to_be_visible()
+    expect(way).to_be_focused()
 
     page.keyboard.press("Enter")
     expect(page).to_have_url(browser.home + reverse("admin:bots_bot_change", args=[bots[0].pk]))
+    expect(page.locator("#test li").first).to_contain_text("Logging in")
 
 
 @pytest.mark.parametrize("phone", [False, True], ids=["wide", "phone"])

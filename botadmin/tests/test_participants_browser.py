@@ -62,7 +62,7 @@ def test_a_list_is_pasted_checked_run_and_taken_back(browser, bot):
     expect(page.get_by_role("button", name="Cancel what waits")).to_be_visible()
     work()
 
-    expect(page.get_by_text("Finished: all 4 are done.")).to_be_visible()
+    expect(page.locator("#group-now").get_by_text("Finished: all 4 are done.")).to_be_visible()
     expect(page.get_by_role("cell", name="added").first).to_be_visible()
     assert members("attic") == members("lobby") == {"echo", "dora", "anna", "bert"}
     assert members("garden") == {"echo", "dora"}
@@ -71,7 +71,7 @@ def test_a_list_is_pasted_checked_run_and_taken_back(browser, bot):
     expect(page.get_by_text("4 memberships that this change began will end again.")).to_be_visible()
     browser.press("Take it back")
     work()
-    expect(page.get_by_text("Finished: all 4 are done.")).to_be_visible()
+    expect(page.locator("#group-now").get_by_text("Finished: all 4 are done.")).to_be_visible()
     assert members("attic") == members("lobby") == {"echo", "dora"}
 
 
@@ -112,7 +112,7 @@ def test_the_keyboard_is_enough(browser, bot):
     page.get_by_role("button", name="Run: add 1").press("Enter")
     work()
 
-    expect(page.get_by_text("Finished: all 1 are done.")).to_be_visible()
+    expect(page.locator("#group-now").get_by_text("Finished: all 1 are done.")).to_be_visible()
 
 
 @pytest.mark.parametrize(("dark", "phone"), [(False, False), (True, True)])
@@ -132,7 +132,9 @@ def test_the_pages_are_without_barriers(browser, bot, dark, phone):
     browser.press("Leave out the 2 that cannot be done")
     browser.press("Run: add 2")
     work()
-    expect(browser.page.get_by_text("Finished: all 2 are done.")).to_be_visible()
+    expect(
+        browser.page.locator("#group-now").get_by_text("Finished: all 2 are done.")
+    ).to_be_visible()
     browser.page.locator("summary").filter(has_text="Channels").click()
     look()  # what became of it
     browser.follow("Undo")

@@ -20,9 +20,13 @@ from bots.api.schema import Generator
 
 pytestmark = pytest.mark.django_db
 
-WRITES = re.compile(r"\s*(INSERT INTO|UPDATE|DELETE FROM)\s+\W?(\w+)", re.IGNORECASE)
+# Wherever they stand in a statement: what stores many rows at once begins with their values.
+WRITES = re.compile(
+    r"(?<!\bFOR )(?<!\bDO )\b(?:INSERT INTO|UPDATE|DELETE FROM)\s+(?!SET\b)\W?(\w+)", re.IGNORECASE
+)
 # What requests leave behind by themselves: that somebody is logged in, what they were told.
-HARMLESS = {"django_session", "auth_user"}
+HARMLESS = "django_session"
+LOGGED_IN = re.compile(r'UPDATE "auth_user" SET "last_login" = \S+ WHERE', re.IGNORECASE)
 # What must be there for them, whatever else is.
 FOR_EVERYBODY = re.compile(
     r"(?<!password)_(changelist|change|history|trace)$|^chat:(choose|rooms|room|thread)$|:index$"
@@ -67,18 +71,41 @@ def watcher(the_estate: Estate) -> Client:
     return client
 
 
+def writes(sql: str) -> bool:
+    changed = set(WRITES.findall(sql)) - {HARMLESS}
+    return bool(changed) and not LOGGED_IN.match(sql)
+
+
 @contextmanager
 def nothing_changes(about: str) -> Iterator[None]:
     written = []
 
     def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if (found := WRITES.match(sql)) and found[2] not in HARMLESS:
+        if writes(sql):
             written.append(sql)
         return execute(sql, params, many, context)
 
     with connection.execute_wrapper(note):
         yield
     assert not written, f"{about}: {written}"
+
+
+@pytest.mark.parametrize(
+    ("sql", "is_write"),
+    [
+        ('INSERT INTO "bots_job" ("id") VALUES (1)', True),
+        ("WITH given AS (SELECT 1) INSERT INTO bots_event (id) SELECT 1", True),
+        ("WITH lane AS (INSERT INTO bots_lane (id) VALUES (1) RETURNING id) SELECT id", True),
+        ('DELETE FROM "bots_bot" WHERE id = 1', True),
+        ('UPDATE "auth_user" SET "password" = %s WHERE id = 1', True),
+        ('UPDATE "auth_user" SET "last_login" = %s WHERE id = 1', False),
+        ('UPDATE "django_session" SET "session_data" = %s', False),
+        ('SELECT "id" FROM "bots_lane" FOR UPDATE OF "bots_lane"', False),
+        ("SELECT 1", False),
+    ],
+)
+def test_what_is_written_is_noticed_wherever_it_stands(sql, is_write):
+    assert writes(sql) == is_write
 
 
 def doors_in(html: str) -> list[str]:

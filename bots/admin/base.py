@@ -18,6 +18,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import (
     AutocompleteSelectFilter,
@@ -232,7 +233,8 @@ class OperatorAdmin(ListAdmin):
         ]
 
     def press(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
-        """Do what a button says, and go back to the page it stands on."""
+        """Do what a button says, and go back to where it says that it stands: without a word, on
+        the page of the row."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         row = get_object_or_404(self.get_queryset(request), pk=pk)
@@ -246,7 +248,9 @@ class OperatorAdmin(ListAdmin):
         else:
             if told:
                 messages.success(request, told)
-        return redirect(self.url("change", row.pk))
+        back = request.POST.get("next", "")
+        is_ours = url_has_allowed_host_and_scheme(back, allowed_hosts=None)
+        return redirect(back if is_ours else self.url("change", row.pk))
 
     def buttons(self, request: HttpRequest, row: Any) -> list[Button]:
         if not self.has_operate_permission(request, row):
@@ -329,7 +333,7 @@ class GrowingAdmin(ReadOnlyAdmin):
 
 
 class VisibleFilter(RelatedDropdownFilter):
-    """Choose among bots, spaces or subscriptions: those the actor may see."""
+    """Choose among subscriptions: those the actor may see."""
 
     def field_choices(
         self, field: Any, request: HttpRequest, model_admin: Any

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from urllib.parse import quote
 
-from django.db.models import Count, Min, Q
+from django.db.models import Max, Min, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
@@ -20,9 +20,10 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from bots import tallies
-from bots.admin import looks
+from bots.admin import counting, looks
+from bots.admin.counting import CountUpTo
 from bots.connections import states
-from bots.models import Bot, Job, LaneKind, State
+from bots.models import Bot, Job, Lane, LaneKind, State
 from bots.models.lane import UNFINISHED
 from bots.tallies import Rate
 
@@ -33,7 +34,7 @@ NOW = Q(not_before=None) | Q(not_before__lte=Now()) | Q(attempts__gt=0)  # not p
 class Queue:
     """The jobs of a bot that wait or are under way."""
 
-    count: int = 0
+    count: str = "0"
     oldest: datetime | None = None
 
 
@@ -86,11 +87,12 @@ class Cells:
         queue = self._queues.get(bot.pk, Queue())
         if queue.oldest is None:
             return format_html('<span class="below">{}</span>', "empty")
-        url = f"{reverse('admin:bots_job_changelist')}?bot__id__exact={bot.pk}"
+        jobs = reverse("admin:bots_job_changelist")
+        url = f"{jobs}?bot__id__exact={bot.pk}&state__exact=queued"
         return format_html(
             '<a class="text-link" href="{}">{} waiting</a><div class="below">for {}</div>',
             url,
-            f"{queue.count:,}",
+            queue.count,
             lasting(timezone.now() - queue.oldest),
         )
 
@@ -149,17 +151,24 @@ def _name(kind: str, bot: Bot) -> str:
 
 
 def _queues(bots: Iterable[Bot]) -> dict[int, Queue]:
-    # By their lanes: those lead to an index of unfinished jobs, past the many that are finished.
-    unfinished = Job.objects.order_by().filter(
-        NOW,
-        lane__bot__in=[bot.pk for bot in bots],
-        lane__kind=LaneKind.JOBS,
-        state__in=UNFINISHED,
+    """Counted in each lane as far as anybody reads, for this is asked all the time."""
+    waiting = Job.objects.filter(NOW, lane=OuterRef("pk"), state__in=UNFINISHED).order_by("pk")
+    lanes = Lane.objects.filter(bot__in=[bot.pk for bot in bots], kind=LaneKind.JOBS).annotate(
+        waiting=CountUpTo(waiting), first_at=Subquery(waiting.values("created_at")[:1])
     )
-    found = unfinished.values_list("lane__bot").annotate(
-        count=Count("pk"), oldest=Min("created_at")
+    found = (
+        lanes.order_by()
+        .values_list("bot")
+        .annotate(count=Sum("waiting"), longest=Max("waiting"), oldest=Min("first_at"))
     )
-    return {pk: Queue(count=count, oldest=oldest) for pk, count, oldest in found}
+    return {
+        pk: Queue(
+            # Where a lane was not counted to its end, its count is one too many, and says so.
+            count=counting.told(longest) if longest > counting.MOST else f"{count:,}",
+            oldest=oldest,
+        )
+        for pk, count, longest, oldest in found
+    }
 
 
 def _number(per_minute: float) -> str:

@@ -26,10 +26,11 @@ from django.views.decorators.debug import sensitive_post_parameters
 from bots import held as held_secrets
 from bots import lifecycle, rotation
 from bots.access import Act
-from bots.admin import credentials, looks, platforms
+from bots.admin import credentials, looks, platforms, spent
 from bots.admin.base import OperatorAdmin, actor_of, may
+from bots.api import outside
 from bots.models import Bot
-from bots.refusals import Refused
+from bots.refusals import Busy, Refused
 from bots.rotation import Trial
 
 KEPT_SECONDS = 600
@@ -97,7 +98,7 @@ class ReplaceCredentials(OperatorAdmin):
         if platforms.find(bot.space.platform) is None:
             raise Http404
         if request.method == "POST" and "use" in request.POST:
-            return self._use(request, bot)
+            return self._when_asked(request, bot)
         _held(request, bot)  # whatever was entered before is not wanted any more
         if request.method == "POST":
             return self._try(request, bot)
@@ -112,7 +113,13 @@ class ReplaceCredentials(OperatorAdmin):
             lifecycle.set_expiries(bot, dates)
             messages.success(request, "The date is changed; the credentials stay as they are.")
             return redirect(self.url("change", bot.pk))
-        trial = rotation.attempt(bot, values)
+        try:
+            with outside.place():
+                trial = rotation.attempt(bot, values, learned=spent.before(request, bot))
+        except Refused as refused:
+            form.add_error(None, refused.detail)
+            return self._ask(request, bot, form)
+        spent.note(request, bot, trial)
         if not trial.ok and trial.refused != rotation.OTHER_ACCOUNT:
             return self._ask(request, bot, CredentialsForm(bot), trial)
         assert trial.identity is not None
@@ -128,6 +135,14 @@ class ReplaceCredentials(OperatorAdmin):
             json.dumps(asdict(held)), seconds=KEPT_SECONDS
         )
         return self._ask(request, bot, None, trial)
+
+    def _when_asked(self, request: HttpRequest, bot: Bot) -> HttpResponse:
+        try:
+            with outside.place_soon():
+                return self._use(request, bot)
+        except Busy as busy:  # what waits goes on waiting
+            messages.warning(request, busy.detail)
+            return self._ask(request, bot, None)
 
     def _use(self, request: HttpRequest, bot: Bot) -> HttpResponse:
         held = _held(request, bot)
@@ -146,10 +161,11 @@ class ReplaceCredentials(OperatorAdmin):
             requested_by=actor.label,
             accepted_account=held.account,
             learned=held.learned,
+            expiries=held.dates(),
         )
+        spent.note(request, bot, trial)
         if not trial.ok:
             return self._ask(request, bot, CredentialsForm(bot), trial)
-        lifecycle.set_expiries(bot, held.dates())
         messages.success(request, f"{bot} uses the new credentials. {trial.findings[0].text}")
         return redirect(self.url("change", bot.pk))
 
@@ -187,5 +203,8 @@ def _held(request: HttpRequest, bot: Bot) -> Held | None:
     kept = held_secrets.take(request.session.pop(_key(bot), ""))
     if kept is None:
         return None
-    held = Held(**json.loads(kept))
+    try:
+        held = Held(**json.loads(kept))
+    except TypeError:  # it was kept by another version of botadmin
+        return None
     return held if (held.bot, held.user) == (bot.pk, request.user.pk) else None

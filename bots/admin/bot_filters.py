@@ -10,7 +10,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
 
 from bots import access
 from bots.admin import platforms
-from bots.admin.base import VisibleFilter, actor_of
+from bots.admin.base import SearchedFilter, actor_of
 from bots.connections import states
 from bots.models import Bot, Label, State
 
@@ -62,7 +62,7 @@ class LabelFilter(DropdownFilter):
 
 FILTERS: tuple[Any, ...] = (
     ShownState,
-    ("space", VisibleFilter),
+    ("space", SearchedFilter),
     PlatformFilter,
     LabelFilter,
     ("receive", ChoicesDropdownFilter),

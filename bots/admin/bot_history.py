@@ -14,24 +14,13 @@ from bots.admin import looks
 from bots.connections import states
 from bots.connections.states import Shown
 from bots.incidents.wording import lasted
-from bots.models import Bot, Event, State
+from bots.models import Bot, Event
 from spaces.platforms.messages import Kind
 
 DAY = timedelta(days=1)
 READ = 300  # changes; who has more in a day is told that the first ones are left out
 LISTED = 10
 UNKNOWN = "unknown"
-
-TONES = {
-    State.LIVE: "ok",
-    State.STARTING: "busy",
-    State.CATCHING_UP: "busy",
-    State.RECONNECTING: "warn",
-    State.STALE: "warn",
-    State.BAD_CREDENTIALS: "bad",
-    State.MISCONFIGURED: "bad",
-    State.OFF: "idle",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +146,7 @@ def _merged(spans: Iterable[Span]) -> list[Span]:
 def _stretch(span: Span) -> Stretch:
     times = [f"{timezone.localtime(at):%H:%M}" for at in (span.since, span.until)]
     return Stretch(
-        tone=_tone(span.state),
+        tone=looks.TONES.get(span.state, "none"),
         percent=f"{100 * span.lasted / DAY:.2f}",
         title=f"{_words(span.state)}, {times[0]} to {times[1]}",
     )
@@ -170,7 +159,7 @@ def _sums(spans: Iterable[Span]) -> list[Sum]:
     longest_first = sorted(by_state.items(), key=lambda one: -sum(one[1], timedelta()))
     return [
         Sum(
-            tone=_tone(state),
+            tone=looks.TONES.get(state, "none"),
             state=_words(state),
             lasted=lasted(sum(times, timedelta())),
             times=len(times),
@@ -188,10 +177,6 @@ def _change(span: Span, now: datetime) -> Change:
         reason=span.reason,
         lasted=f"{lasted(span.lasted)}{', until now' if goes_on else ''}",
     )
-
-
-def _tone(state: str) -> str:
-    return TONES.get(State(state), "none") if state in State else "none"
 
 
 def _words(state: str) -> str:

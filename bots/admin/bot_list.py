@@ -17,6 +17,7 @@ from bots.admin.base import Rows
 from bots.admin.bot_filters import FILTERS, visible_labels
 from bots.admin.bot_many import ManyBots
 from bots.admin.live import Piece
+from bots.connections import states
 from bots.models import Bot
 from bots.targets import as_id
 
@@ -28,6 +29,11 @@ class BotRows(Rows):
 
     cells: bot_cells.Cells
     follow: Piece | None = None
+    root_queryset: QuerySet[Bot]
+
+    def get_queryset(self, request: HttpRequest, **kwargs: Any) -> QuerySet[Bot]:
+        self.root_queryset = states.annotated(self.root_queryset)  # to be sorted by what is shown
+        return super().get_queryset(request, **kwargs)
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -103,7 +109,7 @@ class BotList(ManyBots):
     def name_shown(self, bot: Bot) -> SafeString:
         return bot_cells.identity(bot)
 
-    @display(description="State", ordering="connection__state")
+    @display(description="State", ordering="shown_state")
     def state_shown(self, bot: Any) -> SafeString:
         return bot.cells.place("state", bot)
 

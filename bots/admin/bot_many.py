@@ -24,10 +24,11 @@ from bots.access import Act
 from bots.admin.base import OperatorAdmin, may
 from bots.admin.bot_rotation import RotationForm
 from bots.models import Bot, BulkAction, BulkKind
-from bots.refusals import Refused
+from bots.refusals import Invalid, Refused
 from bots.targets import as_id
 
 NAMED = 200  # bots that a page names; of the others it says how many they are
+MOST = 10_000  # bots that a form may name
 
 
 class ManyBots(OperatorAdmin):
@@ -83,14 +84,21 @@ class ManyBots(OperatorAdmin):
         """What the page that asks whether to stop them says."""
         if not self.has_operate_permission(request):
             raise PermissionDenied
-        return self._begin(request, BulkKind.STOP, self._named(request))
+        try:
+            bots = self._named(request)
+        except Invalid as refused:
+            return self._refused(request, refused)
+        return self._begin(request, BulkKind.STOP, bots)
 
     @method_decorator(sensitive_post_parameters())
     def rotate_many(self, request: HttpRequest) -> HttpResponse:
         """The page for new credentials, asked for with some bots, or what was entered there."""
         if not self.has_rotate_permission(request):
             raise PermissionDenied
-        bots = list(self._named(request))
+        try:
+            bots = list(self._named(request))
+        except Invalid as refused:
+            return self._refused(request, refused)
         if "entered" not in request.POST:
             return self._ask_for_credentials(request, RotationForm(bots))
         form = RotationForm(bots, request.POST)
@@ -104,8 +112,11 @@ class ManyBots(OperatorAdmin):
         return self._page_of(begun)
 
     def _named(self, request: HttpRequest) -> QuerySet[Bot]:
-        """The bots that a form names, as far as they are here and visible."""
+        """The bots that a form names, as far as they are here and visible. Raises `Invalid` for
+        more than a database may be asked for at once."""
         words = request.POST.get("bots", "").split(",")
+        if len(words) > MOST:
+            raise Invalid(f"At most {MOST:,} bots at once. Choose fewer, with a filter.")
         ids = {pk for word in words if (pk := as_id(word)) is not None}
         rows: QuerySet[Bot] = self.get_queryset(request).filter(pk__in=ids)
         return rows
@@ -116,8 +127,11 @@ class ManyBots(OperatorAdmin):
         try:
             return self._page_of(bulk_actions.ask(kind, bots, user=self._user(request)))
         except Refused as refused:
-            messages.error(request, refused.detail)
-            return redirect(self.url("changelist"))
+            return self._refused(request, refused)
+
+    def _refused(self, request: HttpRequest, refused: Refused) -> HttpResponseRedirect:
+        messages.error(request, refused.detail)
+        return redirect(self.url("changelist"))
 
     def _page_of(self, begun: BulkAction) -> HttpResponseRedirect:
         return redirect("admin:bots_bulkaction_change", begun.pk)

@@ -7,24 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from bots import clients
-from bots.admin import credentials, incident, looks, platforms
+from bots.admin import counting, credentials, incident, looks, platforms
 from bots.admin.sentences import sentence
 from bots.connections import states
 from bots.incidents.wording import lasted
-from bots.models import Bot, Event, Incident, Job, Lane, LaneKind, Message, Permission, State
-from bots.models.lane import UNFINISHED
+from bots.models import Bot, Event, Incident, Job, Lane, Message, Permission, State
 from spaces.models import Channel, Participant
 from spaces.platforms.contract import Ability, Platform
 from spaces.platforms.errors import Misconfigured
 
 SHOWN = 10
 LOOKED_THROUGH = 500  # messages, for the channels that are in use
-COUNTED = 1_000  # jobs of a lane; more are not counted
 
 Facts = dict[str, Any]
 
@@ -220,21 +218,16 @@ class Waiting:
 
 def lanes_waiting(bot: Bot) -> list[Waiting]:
     """The first of them; one more than is shown, if there are more."""
-    jobs = Job.objects.filter(lane=OuterRef("pk"), state__in=UNFINISHED).order_by("pk")
     busy = Lane.objects.filter(Q(due_at__isnull=False) | Q(paused_at__isnull=False), bot=bot)
-    crowded = Exists(jobs[COUNTED : COUNTED + 1])
-    rows = list(busy.annotate(crowded=crowded).order_by("due_at", "pk")[: SHOWN + 1])
-    few = [row.pk for row in rows if row.kind == LaneKind.JOBS and not row.crowded]
-    unfinished = Job.objects.order_by().filter(lane__in=few, state__in=UNFINISHED)
-    counts = dict(unfinished.values_list("lane").annotate(count=Count("pk")))
+    counted = busy.annotate(waiting_count=counting.waiting_in_lane())
     return [
         Waiting(
             lane=row,
             link=looks.link(row, row.key),
-            count=f"more than {COUNTED:,}" if row.crowded else f"{counts.get(row.pk, 0):,}",
+            count=counting.told(row.waiting_count),
             told=lane_told(row),
         )
-        for row in rows
+        for row in counted.order_by("due_at", "pk")[: SHOWN + 1]
     ]
 
 
@@ -259,10 +252,15 @@ def latest_jobs(bot: Bot) -> QuerySet[Job]:
     return rows.defer("payload", "result")[:SHOWN]
 
 
+def latest_events(bot: Bot) -> QuerySet[Event]:
+    # A range of one, as above.
+    of_bot = Event.objects.filter(bot__gte=bot, bot__lte=bot).order_by("bot_id", "-pk")
+    return of_bot.select_related("channel").defer("raw")[:SHOWN]
+
+
 def work(bot: Bot) -> dict[str, Any]:
     """What changes by itself further down the page."""
     lanes = lanes_waiting(bot)
-    events = Event.objects.filter(bot=bot).select_related("channel").defer("raw").order_by("-pk")
     return {
         "lanes": lanes[:SHOWN],
         "more_lanes": len(lanes) > SHOWN,
@@ -270,7 +268,8 @@ def work(bot: Bot) -> dict[str, Any]:
             (job, looks.state(job.state), looks.moment(job.created_at)) for job in latest_jobs(bot)
         ],
         "events": [
-            (event, sentence(event), looks.moment(event.occurred_at)) for event in events[:SHOWN]
+            (event, sentence(event), looks.moment(event.occurred_at))
+            for event in latest_events(bot)
         ],
     }
 

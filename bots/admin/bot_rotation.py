@@ -22,6 +22,7 @@ from spaces.platforms.contract import Credential as Declared
 PREFIX = "value_"
 FIELDS = 50  # for more bots there are the lines
 LONGEST = 1_000_000  # characters of all lines
+MOST_WRONG = 20  # lines that are told; after that it is another file
 
 
 class Forgetful(UnfoldAdminTextareaWidget):
@@ -76,6 +77,9 @@ class RotationForm(forms.Form):
                 self._take(bot, value, f"{PREFIX}{bot.pk}")
         by_slug = {bot.slug: bot for bot in self.bots}
         for number, line in enumerate(self.cleaned_data.get("lines", "").splitlines(), 1):
+            if len(self.errors.get("lines", ())) >= MOST_WRONG:
+                self.add_error("lines", f"Line {number} and those after it were not read.")
+                break
             if line.strip():
                 self._read(number, line, by_slug)
         if not self.values and not self.errors:

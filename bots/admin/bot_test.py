@@ -18,8 +18,10 @@ from django.urls import URLPattern, path
 
 from bots import lifecycle
 from bots.admin.base import OperatorAdmin
+from bots.api import outside
 from bots.lifecycle import Step
 from bots.models import Bot
+from bots.refusals import Busy
 from spaces.platforms.messages import Finding
 
 
@@ -43,6 +45,15 @@ class StepByStep(OperatorAdmin):
 
 
 def _lines(bot: Bot) -> Iterator[str]:
+    try:
+        with outside.place():
+            yield from _tested(bot)
+    except Busy as busy:
+        yield _line(level="error", text=busy.detail, remedy="")
+        yield _line(done="The test did not begin.")
+
+
+def _tested(bot: Bot) -> Iterator[str]:
     levels = []
     for told in lifecycle.check_step_by_step(bot):
         match told:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin, messages
@@ -20,10 +20,10 @@ from unfold.decorators import display
 from unfold.views import ChangeList
 
 from bots import access, bulk_actions
-from bots.access import Act
 from bots.admin import live, looks
 from bots.admin.base import GrowingAdmin, Rows, actor_of, may
 from bots.admin.live import Piece
+from bots.admin.progress import Progress
 from bots.models import BulkAction, BulkItem, BulkKind, ItemState
 from bots.refusals import Refused
 
@@ -44,41 +44,6 @@ FAILED_FIRST = Case(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How many bots are how far."""
-
-    done: int = 0
-    failed: int = 0
-    running: int = 0
-    waiting: int = 0
-
-    @property
-    def total(self) -> int:
-        return self.done + self.failed + self.running + self.waiting
-
-    @property
-    def ended(self) -> int:
-        return self.done + self.failed
-
-    @property
-    def done_percent(self) -> str:
-        return self._percent(self.done)
-
-    @property
-    def failed_percent(self) -> str:
-        return self._percent(self.failed)
-
-    @property
-    def words(self) -> str:
-        """Of all states that there are any in."""
-        counts = {"done": self.done, "failed": self.failed, "waiting": self.running + self.waiting}
-        return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
-
-    def _percent(self, count: int) -> str:
-        return f"{100 * count / self.total:.2f}" if self.total else "0"
-
-
 class BulkRows(Rows):
     """The actions of a page, with their progress."""
 
@@ -97,7 +62,15 @@ def progress_of(rows: list[BulkAction], request: HttpRequest) -> Mapping[int, Pr
     counts: dict[int, dict[str, int]] = {row.pk: {} for row in rows}
     for action_id, state, count in counted:
         counts[action_id][state] = count
-    return {pk: Progress(**of_states) for pk, of_states in counts.items()}
+    return {pk: _progress(Counter(of_states)) for pk, of_states in counts.items()}
+
+
+def _progress(counts: Counter[str]) -> Progress:
+    return Progress(
+        done=counts[ItemState.DONE],
+        failed=counts[ItemState.FAILED],
+        waiting=counts[ItemState.WAITING] + counts[ItemState.RUNNING],
+    )
 
 
 @admin.register(BulkAction)
@@ -151,8 +124,9 @@ class BulkActionAdmin(GrowingAdmin):
     def _piece(self, request: HttpRequest, row: BulkAction) -> Piece:
         page = self._results(request, row)
         progress = progress_of([row], request)[row.pk]
-        is_over = not (progress.running or progress.waiting)
+        is_over = not progress.waiting
         again = self._again(request, row) if is_over and progress.failed else {}
+        retries = access.bulk_actions(actor_of(request)).filter(retry_of=row)
         return live.piece(
             request,
             "bulk-action",
@@ -166,7 +140,7 @@ class BulkActionAdmin(GrowingAdmin):
                 "page": page,
                 "asked": looks.moment(row.created_at),
                 "lines": [(item, _state(item)) for item in page],
-                "retries": row.retries.order_by("pk")[:10],
+                "retries": retries.order_by("pk")[:10],
                 **again,
             },
             every=0 if is_over else live.SECONDS / 3,
@@ -180,12 +154,13 @@ class BulkActionAdmin(GrowingAdmin):
 
     def _again(self, request: HttpRequest, row: BulkAction) -> dict[str, str]:
         """Where the button goes that tries once more, and which bots it takes along."""
-        if row.kind != BulkKind.ROTATE:
-            allowed = may(request, Act.OPERATE_BOT)
-            return {"again_url": self.url("retry", row.pk)} if allowed else {}
-        if not may(request, Act.CHANGE_BOT):
+        if not may(request, bulk_actions.ACTS[BulkKind(row.kind)]):
             return {}
         bots = bulk_actions.failed_bots(row, _user(request))
+        if not bots:
+            return {}
+        if row.kind != BulkKind.ROTATE:
+            return {"again_url": self.url("retry", row.pk)}
         return {
             "again_url": reverse("admin:bots_bot_rotate_many"),
             "again_bots": ",".join(str(bot.pk) for bot in bots),
@@ -219,7 +194,7 @@ class BulkActionAdmin(GrowingAdmin):
 
     @display(description="State")
     def state_shown(self, row: Any) -> SafeString:
-        if row.finished_at is None:
+        if row.progress.waiting:  # of the bots that the reader sees, as on its page
             return looks.badge("under way", "info")
         if row.progress.failed:
             return looks.badge("finished, some failed", "warning")

@@ -18,7 +18,7 @@ from unfold.decorators import display
 
 from bots import access
 from bots.admin import looks
-from bots.admin.base import GrowingAdmin, NamedBot, VisibleFilter, actor_of
+from bots.admin.base import GrowingAdmin, NamedBot, SearchedFilter, actor_of
 from bots.admin.operations import OPERATIONS
 from bots.models import Bot, Message
 from spaces.models import Channel
@@ -37,7 +37,7 @@ class BotInIt(NamedBot):
 class ChannelAdmin(GrowingAdmin):
     list_display = ("shown", "name", "kind", "space", "archived_shown", "synced_shown")
     list_select_related = ("space",)
-    list_filter = (BotInIt, ("space", VisibleFilter), ("kind", ChoicesDropdownFilter), "archived")
+    list_filter = (BotInIt, ("space", SearchedFilter), ("kind", ChoicesDropdownFilter), "archived")
     search_fields = ("name", "title", "=remote_id")
     empty_hint = (
         "Channels appear when a bot is in them. Open a bot and press Create channel, or press "

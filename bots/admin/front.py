@@ -23,7 +23,7 @@ from bots.admin.live import Piece
 
 
 def _now(scope: Scope) -> dict[str, Any]:
-    figures, lines = bots.figures(scope), running.lines()
+    figures, lines = bots.figures(scope), running.lines(scope)
     return {
         "troubles": [line for line in lines if line.next_step],
         "running": [line for line in lines if not line.next_step],

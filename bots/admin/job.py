@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.db.models.fields.json import KeyTransform
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
@@ -24,7 +24,7 @@ from bots.admin.job_many import ManyJobs
 from bots.admin.searching import SearchesNewest
 from bots.admin.trace import TracedAdmin
 from bots.admin.trace_steps import until
-from bots.models import Job, JobKind, WorkState
+from bots.models import BulkAction, Job, JobKind, WorkState
 from bots.models.job import MOVES
 from bots.tracing import Trace
 from spaces.platforms.trace import redact
@@ -48,6 +48,13 @@ def _resolve_sent(request: HttpRequest, job: Job) -> str:
 def _resolve_not_sent(request: HttpRequest, job: Job) -> str:
     jobs.resolve_not_sent(job)
     return f"Job {job.pk} is tried again."
+
+
+def _whole(job: Job) -> Model | None:
+    """What was asked for, where that is more than this job. Who sees its bot sees that, too."""
+    if job.group_id:
+        return job.group
+    return BulkAction.objects.filter(items__job=job).first()
 
 
 def _uncertain(job: Job) -> bool:
@@ -127,10 +134,9 @@ class JobAdmin(TracedAdmin, ManyJobs, SearchesNewest):
             times.append(("not_before_shown",))
         if obj and obj.expires_at:
             times.append(("expires_shown",))
-        if obj and obj.group_id:
-            times.append(("group_shown",))
+        part_of = ["part_of_shown"] if obj and _whole(obj) else []
         return [
-            ("What was asked", {"fields": ["kind", ("bot", "channel_shown"), "asked"]}),
+            ("What was asked", {"fields": ["kind", ("bot", "channel_shown"), *part_of, "asked"]}),
             ("When", {"fields": [("requested_by", "priority"), ("lane_shown",), *times]}),
         ]
 
@@ -144,7 +150,7 @@ class JobAdmin(TracedAdmin, ManyJobs, SearchesNewest):
             "state": looks.state(row.state),
             "reason": reason,
             "until": until(reason.until) if reason and reason.until else "",
-            "outcome": job_outcome.tables(row.result),
+            "outcome": job_outcome.tables(row),
         }
 
     @action(description="Retry", permissions=["operate"])
@@ -180,8 +186,8 @@ class JobAdmin(TracedAdmin, ManyJobs, SearchesNewest):
         )
 
     @display(description="Part of")
-    def group_shown(self, job: Job) -> str:
-        return looks.link(job.group)
+    def part_of_shown(self, job: Job) -> str:
+        return looks.link(_whole(job))
 
     @display(description="Lane")
     def lane_shown(self, job: Job) -> str:

@@ -16,7 +16,7 @@ from bots.admin.base import (
     CHANNEL_FILTER,
     KIND_FILTER,
     STATE_FILTER,
-    VisibleFilter,
+    SearchedFilter,
     actor_of,
 )
 from bots.admin.searching import newest
@@ -122,7 +122,7 @@ FILTERS: tuple[Any, ...] = (
     CreatedSince,
     BOT_FILTER,
     KIND_FILTER,
-    ("bot__space", VisibleFilter),
+    ("bot__space", SearchedFilter),
     CHANNEL_FILTER,
     RequestedBy,
 )

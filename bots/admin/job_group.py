@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin, messages
@@ -19,57 +17,28 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 
 from bots import job_groups
-from bots.admin import group_results, live, looks
+from bots.admin import group_figures, group_results, live, looks
 from bots.admin.base import BOT_FILTER, STATE_FILTER, Button, Press, actor_of
-from bots.admin.group_results import DRY, FATE_COLOURS, PLAN_COLOURS, Wish
+from bots.admin.group_figures import counts_in
+from bots.admin.group_results import DRY, Wish
 from bots.admin.live import Piece
 from bots.admin.people_in import PeopleIn
 from bots.job_groups import Counts
-from bots.models import Fate, Found, GroupChannel, GroupKind, GroupState, JobGroup, Plan
+from bots.models import (
+    Fate,
+    Found,
+    GroupChannel,
+    GroupKind,
+    GroupState,
+    JobGroup,
+    WorkState,
+)
 from bots.models.job_group import OPEN_GROUPS
 from bots.refusals import Refused
 
 FOLLOW_SECONDS = 1.5
-DOING = (Fate.WAITING, Fate.PLANNED, Fate.DONE, Fate.FAILED, Fate.CANCELLED)
-TONES = {"success": "ok", "info": "busy", "warning": "warn", "danger": "bad"}
-STATES = {
-    GroupState.CHECKING: ("dry run under way", "info"),
-    GroupState.CHECKED: ("dry run: nothing is changed yet", "warning"),
-    GroupState.STOPPED: ("stopped", "danger"),
-    GroupState.STARTING: ("starting", "info"),
-    GroupState.RUNNING: ("running", "info"),
-    GroupState.FINISHED: ("finished", "success"),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """How many there are of a kind, and where only those are shown."""
-
-    count: int
-    what: str
-    tone: str
-    query: str
-    is_on: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    done: int
-    failed: int
-    total: int
-
-    @property
-    def ended(self) -> int:
-        return self.done + self.failed
-
-    @property
-    def done_percent(self) -> str:
-        return f"{100 * self.done / self.total:.2f}" if self.total else "0"
-
-    @property
-    def failed_percent(self) -> str:
-        return f"{100 * self.failed / self.total:.2f}" if self.total else "0"
+UNCLEAR_SHOWN = 5  # jobs that wait for a person
+CORRECTED = (GroupState.CHECKED, GroupState.STOPPED, GroupState.FINISHED)  # as a new dry run
 
 
 def _run(request: HttpRequest, group: JobGroup) -> str:
@@ -87,12 +56,18 @@ def _check_again(request: HttpRequest, group: JobGroup) -> str:
 
 
 def _retry(request: HttpRequest, group: JobGroup) -> str:
-    return f"Tried again: {job_groups.retry_failed(group):,}."
+    return f"Tried again: {job_groups.try_again(group, Fate.FAILED):,}."
+
+
+def _take_up(request: HttpRequest, group: JobGroup) -> str:
+    return f"Taken up again: {job_groups.try_again(group, Fate.CANCELLED):,}."
 
 
 def _cancel(request: HttpRequest, group: JobGroup) -> str:
     job_groups.cancel(group)
-    return "What waited is cancelled. What was done stays."
+    if group.state == GroupState.CHECKING:
+        return "The dry run is stopped. Nothing was changed."
+    return "What waits is being cancelled. What was done stays, and what is under way ends."
 
 
 @admin.register(JobGroup)
@@ -112,6 +87,7 @@ class JobGroupAdmin(PeopleIn):
         "leave-out": Press(label="Leave out", icon="block", run=_leave_out),
         "check-again": Press(label="Check again", icon="replay", run=_check_again),
         "retry": Press(label="Retry the failed", icon="replay", run=_retry),
+        "take-up": Press(label="Take up again", icon="play_arrow", run=_take_up),
         "cancel": Press(label="Cancel", icon="cancel", run=_cancel),
     }
 
@@ -173,20 +149,27 @@ class JobGroupAdmin(PeopleIn):
     def _now(self, request: HttpRequest, group: JobGroup, wish: Wish) -> Piece:
         """How far it is, and what can be done about it."""
         counts = job_groups.counts(group)
+        doubles = group.people.filter(found=Found.DOUBLE)
+        unclear = []
+        if group.state == GroupState.RUNNING:
+            jobs = group.jobs.filter(state=WorkState.UNCERTAIN).order_by("pk")
+            unclear = list(jobs.values_list("pk", flat=True)[:UNCLEAR_SHOWN])
         context = {
             "group": group,
-            "what": what(group),
-            "state": _state(group),
+            "what": group_figures.what(group),
+            "state": group_figures.state(group),
             "asked": looks.moment(group.created_at),
             "checked": looks.moment(group.checked_at),
             "is_outdated": group.state == GroupState.CHECKED and job_groups.is_outdated(group),
-            "progress": _progress(group, counts),
-            "figures": _figures(group, counts, wish),
+            "progress": group_figures.progress(group, counts),
+            "figures": group_figures.figures(group, counts, wish),
             "buttons": self._buttons(request, group, counts),
             "undone_by": getattr(group, "undone_by", None),
-            "doubles": group.people.filter(found=Found.DOUBLE).count() if _is_dry(group) else 0,
+            "doubles": doubles.count() if group.state in DRY else 0,
             "will_change": counts_in(counts, Fate.PLANNED),
             "held": counts_in(counts, Fate.HELD),
+            "cancelled": counts_in(counts, Fate.CANCELLED),
+            "unclear": unclear,
         }
         return live.piece(
             request,
@@ -219,10 +202,11 @@ class JobGroupAdmin(PeopleIn):
         names: list[tuple[str, str]] = []
         undo = []
         held, failed = counts_in(counts, Fate.HELD), counts_in(counts, Fate.FAILED)
+        cancelled = counts_in(counts, Fate.CANCELLED)
         match group.state:
             case GroupState.CHECKED:
                 if not (held or job_groups.is_outdated(group)) and counts_in(counts, Fate.PLANNED):
-                    names.append(("run", f"Run: {_will(group, counts)}"))
+                    names.append(("run", f"Run: {group_figures.will(group, counts)}"))
                 if held:
                     names.append(("leave-out", f"Leave out the {held:,} that cannot be done"))
                 names.append(("check-again", "Check again"))
@@ -230,15 +214,17 @@ class JobGroupAdmin(PeopleIn):
                 names.append(("check-again", "Check again"))
             case GroupState.CHECKING:
                 names.append(("cancel", "Stop the dry run"))
-            case GroupState.STARTING | GroupState.RUNNING:
+            case GroupState.STARTING | GroupState.RUNNING if not group.cancelled_at:
                 names.append(("cancel", "Cancel what waits"))
             case GroupState.FINISHED:
                 if failed:
                     names.append(("retry", f"Retry the {failed:,} that failed"))
-                if _can_be_undone(group, counts):
+                if cancelled:
+                    names.append(("take-up", f"Take up the {cancelled:,} that were cancelled"))
+                if group_figures.can_be_undone(group, counts):
                     undo.append(self._link("Undo", "undo", self.url("undo", group.pk)))
         posting = [self._posting(group, name, label) for name, label in names]
-        if group.state in (GroupState.CHECKED, GroupState.STOPPED) and not group.undoes_id:
+        if group.state in CORRECTED and not group.undoes_id:
             url = f"{self.url('people', group.bot_id)}?like={group.pk}"
             undo.append(self._link("Correct the list", "edit", url))
         return posting + undo
@@ -280,15 +266,15 @@ class JobGroupAdmin(PeopleIn):
                 return redirect(self.url("change", pk))
             return redirect(self.url("change", undoing.pk))
         counts = job_groups.counts(group)
-        if group.state != GroupState.FINISHED or not _can_be_undone(group, counts):
+        if group.state != GroupState.FINISHED or not group_figures.can_be_undone(group, counts):
             messages.info(request, "There is nothing to undo here now.")
             return redirect(self.url("change", pk))
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "original": group,
-            "title": f"Undo: {what(group)}",
-            "told": _undo_told(group, counts),
+            "title": f"Undo: {group_figures.what(group)}",
+            "told": group_figures.undo_told(group, counts),
             "hidden": {},
             "action": "Take it back",
             "back": self.url("change", pk),
@@ -299,129 +285,12 @@ class JobGroupAdmin(PeopleIn):
 
     @display(description="What")
     def shown(self, group: JobGroup) -> str:
-        return what(group)
+        return group_figures.what(group)
 
     @display(description="State")
     def state_shown(self, group: JobGroup) -> SafeString:
-        return _state(group)
+        return group_figures.state(group)
 
     @display(description="Asked")
     def created_shown(self, group: JobGroup) -> str:
         return looks.moment(group.created_at)
-
-
-def what(group: JobGroup) -> str:
-    """What somebody asked for, in a sentence without its full stop."""
-    adds = group.kind == GroupKind.ADD
-    people = "person" if group.people_count == 1 else "people"
-    channels = "channel" if group.channel_count == 1 else "channels"
-    verb, where = ("Add", "to") if adds else ("Remove", "from")
-    told = (
-        f"{verb} {group.people_count:,} {people} {where} {group.channel_count:,} {channels}"
-        f"{' as moderators' if group.moderator else ''}"
-    )
-    return f"Undo: {told[0].lower()}{told[1:]}" if group.undoes_id else told
-
-
-def counts_in(counts: Counts, *fates: Fate) -> int:
-    return sum(count for (_, fate), count in counts.items() if fate in fates)
-
-
-def _is_dry(group: JobGroup) -> bool:
-    return group.state in DRY
-
-
-def _state(group: JobGroup) -> SafeString:
-    if group.state == GroupState.FINISHED and group.failed_count:
-        return looks.badge(f"finished, {group.failed_count:,} failed", "warning")
-    if group.state == GroupState.FINISHED and group.cancelled_at:
-        return looks.badge("cancelled", "warning")
-    return looks.badge(*STATES[GroupState(group.state)])
-
-
-def _progress(group: JobGroup, counts: Counts) -> Progress | None:
-    if group.state == GroupState.CHECKING:
-        read = group.channels.filter(is_read=True).count()
-        unasked = group.people.filter(found=Found.UNASKED).count()
-        done = read + group.people_count - unasked
-        return Progress(done=done, failed=0, total=group.channel_count + group.people_count)
-    if _is_dry(group):
-        return None
-    return Progress(
-        done=counts_in(counts, Fate.DONE, Fate.CANCELLED),
-        failed=counts_in(counts, Fate.FAILED),
-        total=counts_in(counts, *DOING),
-    )
-
-
-def _figures(group: JobGroup, counts: Counts, wish: Wish) -> list[Figure]:
-    if _is_dry(group):
-        left_out = counts_in(counts, Fate.LEFT_OUT)
-        plans: Counter[Plan] = Counter()
-        for (plan, fate), count in counts.items():
-            plans[plan] += 0 if fate == Fate.LEFT_OUT else count
-        figures = [
-            _figure(plans[plan], plan.label, PLAN_COLOURS.get(plan, ""), wish, plan=plan)
-            for plan in Plan
-            if plans[plan]
-        ]
-        if left_out:
-            figures.append(_figure(left_out, "left out", "", wish, fate=Fate.LEFT_OUT))
-        return figures
-    return [
-        _figure(count, fate.label, FATE_COLOURS.get(fate, ""), wish, fate=fate)
-        for fate in Fate
-        if (count := counts_in(counts, fate))
-    ]
-
-
-def _figure(
-    count: int,
-    label: str,
-    colour: str,
-    wish: Wish,
-    *,
-    plan: Plan | None = None,
-    fate: Fate | None = None,
-) -> Figure:
-    is_on = (wish.plan, wish.fate) == (plan, fate)
-    query = wish.query(
-        plan=plan.name.lower() if plan is not None and not is_on else "",
-        state=fate.name.lower() if fate is not None and not is_on else "",
-    )
-    return Figure(count=count, what=label, tone=TONES.get(colour, ""), query=query, is_on=is_on)
-
-
-def _will(group: JobGroup, counts: Counts) -> str:
-    """What pressing Run does."""
-    parts = []
-    for plan, verb in ((Plan.ADD, "add"), (Plan.PROMOTE, "promote"), (Plan.REMOVE, "remove")):
-        if count := counts[plan, Fate.PLANNED]:
-            parts.append(f"{verb} {count:,}")
-    return ", ".join(parts)
-
-
-def _can_be_undone(group: JobGroup, counts: Counts) -> bool:
-    changed = counts[Plan.ADD, Fate.DONE] + counts[Plan.REMOVE, Fate.DONE]
-    return bool(changed) and getattr(group, "undone_by", None) is None
-
-
-def _undo_told(group: JobGroup, counts: Counts) -> list[str]:
-    adds = group.kind == GroupKind.ADD
-    plan = Plan.ADD if adds else Plan.REMOVE
-    changed = counts[plan, Fate.DONE]
-    before = counts[Plan.THERE, Fate.NOTHING] + counts[Plan.ABSENT, Fate.NOTHING]
-    times = "membership" if changed == 1 else "memberships"
-    told = [
-        f"{changed:,} {times} that this change {'began will end' if adds else 'ended will begin'}"
-        " again."
-    ]
-    if before:
-        told.append(
-            f"{before:,} stay as they are: they were {'members' if adds else 'no members'} before."
-        )
-    if promoted := counts[Plan.PROMOTE, Fate.DONE]:
-        told.append(f"{promoted:,} who became moderators stay moderators.")
-    if not adds:
-        told.append("Who was a moderator becomes one again, where the platform can do that.")
-    return told

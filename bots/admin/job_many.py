@@ -56,7 +56,7 @@ ACTS = {
 @dataclass(slots=True)
 class Done:
     count: int = 0
-    refused: list[str] = field(default_factory=list)
+    refused: dict[int, str] = field(default_factory=dict)  # why, by the ids of the jobs
 
 
 class ManyJobs(GrowingAdmin):
@@ -104,8 +104,11 @@ class ManyJobs(GrowingAdmin):
         unchanged = Q(finished_at=None) | Q(finished_at__lte=opened)
         movable = matching.filter(unchanged, state__in=act.states).order_by("pk")
         done = _do_some(act, movable) if request.method == "POST" else Done()
-        left = movable[: COUNTED + 1].count() - len(done.refused)
-        if request.method == "POST" and left <= 0 and not done.refused:
+        # Of those that were refused some still match, others have moved on. In no order: that would
+        # look at all of them to count the first.
+        others = movable.exclude(pk__in=done.refused)
+        left = others.order_by().values("pk")[: COUNTED + 1].count()
+        if request.method == "POST" and not left and not done.refused:
             messages.success(request, f"Jobs {act.done}: {done.count:,}.")
             return redirect(f"{self.url('changelist')}?{request.GET.urlencode()}")
         context = {
@@ -113,12 +116,13 @@ class ManyJobs(GrowingAdmin):
             "opts": self.opts,
             "title": f"{act.verb} all that match",
             "act": act,
-            "done": done,
+            "done": done.count,
+            "refused": list(done.refused.values()),
             "opened": opened.isoformat(),
-            "left": max(0, left),
+            "left": left,
             "left_shown": f"more than {COUNTED:,}" if left > COUNTED else f"{left:,}",
             "at_once": AT_ONCE,
-            "first": [] if left <= 0 else list(movable.select_related("bot", "channel")[:NAMED]),
+            "first": list(others.select_related("bot", "channel")[:NAMED]) if left else [],
             "back": f"{self.url('changelist')}?{request.GET.urlencode()}",
         }
         return TemplateResponse(request, "admin/bots/job/all.html", context)
@@ -131,7 +135,7 @@ def _do_some(act: Act, movable: QuerySet[Job]) -> Done:
         try:
             act.call(job)
         except Refused as refused:
-            done.refused.append(refused.detail)
+            done.refused[job.pk] = refused.detail
         else:
             done.count += 1
         if time.monotonic() >= ends:

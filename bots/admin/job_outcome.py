@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from bots.admin import looks
+from bots.models import Job, JobKind
 
-# Told by the trace, or by the table of people.
-TOLD_ELSEWHERE = ("people", "failed", "messages", "parts")
+TOLD_BY_TRACE = ("messages", "parts")  # of what was posted
+TOLD_IN_TABLE = ("people", "failed")
 
 
-def tables(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [*_people(result), *_rest(result)]
+def tables(job: Job) -> list[dict[str, Any]]:
+    told = TOLD_BY_TRACE if job.kind == JobKind.POST else ()
+    rest = {name: value for name, value in job.result.items() if name not in told}
+    return [*_people(rest), *_rest(rest)]
 
 
 def partly(failed: Any, people: Any) -> str:
@@ -43,7 +46,7 @@ def _people(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _rest(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    told = {name: value for name, value in result.items() if name not in TOLD_ELSEWHERE}
+    told = {name: value for name, value in result.items() if name not in TOLD_IN_TABLE}
     if not told:
         return []
     rows = (

@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, IntegerField, Max, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Count, Max, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -16,10 +15,11 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import action, display
+from unfold.views import ChangeList
 
 from bots import access, jobs, pausing
 from bots.access import Act
-from bots.admin import looks
+from bots.admin import counting, looks
 from bots.admin.base import (
     BOT_FILTER,
     KIND_FILTER,
@@ -27,27 +27,15 @@ from bots.admin.base import (
     Button,
     GrowingAdmin,
     Press,
+    Rows,
     actor_of,
     may,
 )
-from bots.models import Delivery, HandlerRun, Job, Lane, LaneKind, Work, WorkState
-from bots.models.lane import UNFINISHED
+from bots.models import Job, Lane, LaneKind, WorkState
 from bots.refusals import NotPermitted
 from bots.targets import as_id
 
-# What waits in each kind of lane → the annotation that counts it.
-WORK: dict[LaneKind, tuple[str, type[Work]]] = {
-    LaneKind.JOBS: ("jobs_waiting", Job),
-    LaneKind.HANDLERS: ("runs_waiting", HandlerRun),
-    LaneKind.DELIVERIES: ("deliveries_waiting", Delivery),
-}
 CANCELLING_SECONDS = 1.0  # for one answer; the page asks on until nothing is left
-
-
-def _unfinished(model: type[Work]) -> Coalesce:
-    waiting = model._default_manager.filter(lane=OuterRef("pk"), state__in=UNFINISHED)
-    counted = waiting.order_by().values("lane").annotate(n=Count("pk")).values("n")
-    return Coalesce(Subquery(counted, output_field=IntegerField()), 0)
 
 
 # Buttons ----------------------------------------------------------------------------------------
@@ -96,6 +84,14 @@ class Paused(DropdownFilter):
         return rows
 
 
+class LaneRows(Rows):
+    """The lanes of a page, with how much waits in each."""
+
+    def get_queryset(self, request: HttpRequest, **kwargs: Any) -> QuerySet[Any]:
+        lanes = super().get_queryset(request, **kwargs)
+        return lanes.annotate(waiting_count=counting.waiting_in_lane())
+
+
 @admin.register(Lane)
 class LaneAdmin(GrowingAdmin):
     list_display = ("key", "kind", "owner", "waiting", "due_shown", "held_shown", "priority")
@@ -127,12 +123,22 @@ class LaneAdmin(GrowingAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Lane]:
-        lanes = Lane.objects.annotate(**{name: _unfinished(model) for name, model in WORK.values()})
+        lanes = Lane.objects.all()
         actor = actor_of(request)
         if actor.sees_all:
             return lanes
         mine = Q(subscription__in=access.subscriptions(actor))
         return lanes.filter(mine | Q(bot__in=access.bots(actor)))
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return LaneRows
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        lane = super().get_object(request, object_id, from_field)
+        if lane is not None:
+            counted = Lane.objects.annotate(waiting_count=counting.waiting_in_lane())
+            lane.waiting_count = counted.values_list("waiting_count", flat=True).get(pk=lane.pk)
+        return lane
 
     def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         # Where events go is for those who may change bots, as on the pages of subscriptions.
@@ -142,7 +148,7 @@ class LaneAdmin(GrowingAdmin):
     def buttons(self, request: HttpRequest, row: Any) -> list[Button]:
         buttons = super().buttons(request, row)
         if buttons and row.kind == LaneKind.JOBS:
-            nothing = "" if self.waiting(row) else "Nothing waits."
+            nothing = "" if row.waiting_count else "Nothing waits."
             buttons.append(
                 Button(
                     label="Cancel all that waits",
@@ -240,10 +246,8 @@ class LaneAdmin(GrowingAdmin):
     # What is shown ------------------------------------------------------------------------------
 
     @display(description="Waiting")
-    def waiting(self, lane: Lane) -> int:
-        name, _ = WORK[LaneKind(lane.kind)]
-        waiting: int = getattr(lane, name)
-        return waiting
+    def waiting(self, lane: Any) -> str:
+        return counting.told(lane.waiting_count)
 
     @display(description="Of")
     def owner(self, lane: Lane) -> str:

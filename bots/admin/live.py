@@ -2,8 +2,9 @@
 
 A page holds `{% include "admin/bots/live.html" with live=piece %}`, and the view at `piece.url`
 answers `follow(request, piece)`. The browser asks every few seconds while somebody looks, says
-which version it has, and is sent a new one only when there is one: what somebody has focused or
-unfolded stays as it is meanwhile.
+which version it has, and is sent a new one only when there is one. What somebody has focused stays
+focused, and a `<details>` with an id stays open. What the template marks with `data-news` is read
+out to those who do not see the page, whenever its words are new: a state, an end, not each figure.
 """
 
 from __future__ import annotations

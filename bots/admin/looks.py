@@ -19,20 +19,24 @@ from bots.models import State, WorkState
 
 NOTHING = "–"
 
-# State → the colour of its badge; states that are not named here are grey.
-COLOURS = {
-    State.LIVE: "success",
-    State.STARTING: "info",
-    State.CATCHING_UP: "info",
-    State.RECONNECTING: "warning",
-    State.STALE: "warning",
-    State.BAD_CREDENTIALS: "danger",
-    State.MISCONFIGURED: "danger",
-    WorkState.RUNNING: "info",
-    WorkState.SUCCEEDED: "success",
-    WorkState.FAILED: "danger",
-    WorkState.UNCERTAIN: "warning",
+# How a state looks in bands and figures: what is well first, then what is on its way there, then
+# what is not.
+TONES: dict[str, str] = {
+    State.LIVE: "ok",
+    State.CATCHING_UP: "busy",
+    State.STARTING: "busy",
+    State.RECONNECTING: "warn",
+    State.STALE: "warn",
+    State.BAD_CREDENTIALS: "bad",
+    State.MISCONFIGURED: "bad",
+    State.OFF: "idle",
+    WorkState.RUNNING: "busy",
+    WorkState.SUCCEEDED: "ok",
+    WorkState.FAILED: "bad",
+    WorkState.UNCERTAIN: "warn",
 }
+# The colours of badges; what is not named in either is grey.
+COLOURS = {"ok": "success", "busy": "info", "warn": "warning", "bad": "danger"}
 BLOCK = "white-space: pre-wrap; overflow-wrap: anywhere; font-family: monospace"
 
 
@@ -41,7 +45,7 @@ def badge(text: str, colour: str = "") -> SafeString:
 
 
 def state(value: str) -> SafeString:
-    return badge(value.replace("_", " "), COLOURS.get(value, ""))  # type: ignore[call-overload]
+    return badge(value.replace("_", " "), COLOURS.get(TONES.get(value, ""), ""))
 
 
 def moment(value: datetime | None) -> str:

@@ -62,21 +62,23 @@ GROUPS: dict[str, tuple[tuple[type[Model], str], ...]] = {
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     groups = (
-        {
-            "title": title,
-            "separator": True,
-            "items": [*_first(request, title), *_items(request, models)],
-        }
+        {"title": title, "items": [*_first(request, title), *_items(request, models)]}
         for title, models in GROUPS.items()
     )
-    return [group for group in groups if group["items"]]
+    shown: list[dict[str, Any]] = [group for group in groups if group["items"]]
+    for group in shown[1:]:
+        group["separator"] = True
+    return shown
 
 
 def _first(request: HttpRequest, title: str) -> list[dict[str, Any]]:
     """Pages that are no list of rows, before those that are."""
     if title != "Operate" or not may(request, Act.READ):
         return []
-    return [{"title": "Chat", "icon": "chat_bubble", "link": reverse("chat:choose")}]
+    return [
+        {"title": "Fleet", "icon": "dashboard", "link": reverse("admin:index")},
+        {"title": "Chat", "icon": "chat_bubble", "link": reverse("chat:choose")},
+    ]
 
 
 def _items(

@@ -16,7 +16,6 @@ from unfold.widgets import (
 
 from bots import idempotency, jobs, targets
 from bots.access import Actor
-from bots.idempotency import Once
 from bots.models import Bot, JobKind
 from bots.refusals import Invalid, NotPermitted, Refused
 from spaces.platforms import registry
@@ -59,11 +58,7 @@ class Operation(forms.Form):
     def submit(self, actor: Actor) -> int:
         """Store the job, once; returns its id. Raises `Refused`."""
         asked = idempotency.fingerprint(self.bot.pk, asdict(self.request))
-        once = Once(
-            scope=f"form {actor.key}"[:60],
-            key=f"{self.cleaned_data['once']} {asked}",
-            fingerprint=asked,
-        )
+        once = idempotency.of_form(actor.key, self.cleaned_data["once"], asked)
         job_id, _ = idempotency.perform(
             once, lambda: jobs.submit(self.bot, self.request, requested_by=actor.label).pk
         )

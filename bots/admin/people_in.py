@@ -41,6 +41,8 @@ from spaces.platforms.messages import ChannelKind
 
 BOTS_SHOWN = 50
 CHANNELS_SHOWN = 50
+PASSED_OVER_SHOWN = 5
+LONGEST_SHOWN = 40  # characters of each of these
 LONGEST_LIST = 1_000_000  # characters
 LONGEST_SEARCH = 200  # characters
 
@@ -286,4 +288,11 @@ def _read(reading: Reading) -> str:
     if reading.doubles:
         times = "time" if reading.doubles == 1 else "times"
         told += f" Somebody was named twice {reading.doubles:,} {times}; that counts once."
+    if reading.passed_over:
+        some = "; ".join(one[:LONGEST_SHOWN] for one in reading.passed_over[:PASSED_OVER_SHOWN])
+        more = "; …" if len(reading.passed_over) > PASSED_OVER_SHOWN else ""
+        told += (
+            f" Passed over, as headings or as names beside an address: {len(reading.passed_over):,}"
+            f" ({some}{more})."
+        )
     return told

@@ -12,7 +12,7 @@ from unfold.decorators import display
 
 from bots import access
 from bots.admin import looks
-from bots.admin.base import GrowingAdmin, VisibleFilter, actor_of
+from bots.admin.base import GrowingAdmin, SearchedFilter, actor_of
 from bots.targets import as_id
 from spaces.models import Participant, Person
 
@@ -36,7 +36,7 @@ class InChannel(TextFilter):
 class PersonAdmin(GrowingAdmin):
     list_display = ("shown", "username", "email", "is_bot_shown", "space", "seen_shown")
     list_select_related = ("space",)
-    list_filter = (("space", VisibleFilter), "is_bot", InChannel)
+    list_filter = (("space", SearchedFilter), "is_bot", InChannel)
     search_fields = ("username", "name", "email", "=remote_id")
     empty_hint = "People appear when a bot shares a channel with them. Press Sync on a bot."
     fieldsets = (

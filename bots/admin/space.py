@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import admin, messages
 from django.db import models
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminURLInputWidget
 
-from bots import lifecycle
+from bots import access, lifecycle
 from bots.admin import looks, platforms
 from bots.admin.base import OperatorAdmin, actor_of
 from bots.admin.options import PREFIX, OptionsForm, option_fields, shown
@@ -67,6 +67,7 @@ def form_for(platform: type[Platform]) -> type[SpaceForm]:
 @admin.register(Space)
 class SpaceAdmin(OperatorAdmin):
     list_display = ("name", "slug", "platform_shown", "url", "bots_shown")
+    ordering = ("name", "pk")
     search_fields = ("name", "slug", "url")
     # The form's own field for URLs would guess a scheme that is missing.
     formfield_overrides = {
@@ -77,7 +78,8 @@ class SpaceAdmin(OperatorAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Space]:
-        return super().get_queryset(request).annotate(bot_count=Count("bots"))
+        mine = Q(bots__in=access.bots(actor_of(request)))
+        return super().get_queryset(request).annotate(bot_count=Count("bots", filter=mine))
 
     # What a space says goes for all its bots: only those who see all bots have a say in it.
 

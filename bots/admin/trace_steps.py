@@ -265,7 +265,8 @@ def _attempt(attempt: Attempt) -> Step:
 
 def _sent(trace: Trace, job: Job, row: Model) -> Step | None:
     """The parts that are on the platform."""
-    parts = job.result.get("messages") or []
+    # A sync, for one, says with the same word how many it read.
+    parts = job.result.get("messages") if job.kind == JobKind.POST else None
     if not parts:
         return None
     known = {message.remote_id: message for message in trace.messages.rows}

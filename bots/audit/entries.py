@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any, cast
 
 from django.db import transaction
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 
 from bots import who
 from bots.audit.values import Change, Value, differences, state_of
@@ -33,15 +33,16 @@ def record(action: str, row: Model, changes: Sequence[Change] = (), *, note: str
 def changing(row: Model, fields: Collection[str] | None = None) -> Iterator[None]:
     """Note what differs after the block, in these fields or in all that people may change."""
     with transaction.atomic():
-        before = _stored(row, fields)
+        # Held until the end: what somebody else changes meanwhile is not told as done by this one.
+        before = _state(_stored(row).select_for_update(no_key=True), fields)
         yield
-        if changes := differences(before, _stored(row, fields)):
+        if changes := differences(before, _state(_stored(row), fields)):
             record(f"{kind_of(row)}.changed", row, changes)
 
 
 def created(row: Model) -> None:
     """Note that a row was made, when it is stored with all that belongs to it."""
-    changes = differences({}, _stored(row))
+    changes = differences({}, _state(_stored(row)))
     record(f"{kind_of(row)}.created", row, [c for c in changes if c.after])
 
 
@@ -70,9 +71,13 @@ def kind_of(row: Model | type[Model]) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", model.__name__).lower()
 
 
-def _stored(row: Model, fields: Collection[str] | None = None) -> dict[str, Value]:
+def _stored(row: Model) -> QuerySet[Model]:
     """As the database has it: what is in memory may be what a form is about to say."""
-    found = type(row)._default_manager.filter(pk=row.pk).first()
+    return type(row)._default_manager.filter(pk=row.pk)
+
+
+def _state(stored: QuerySet[Model], fields: Collection[str] | None = None) -> dict[str, Value]:
+    found = stored.first()
     return {} if found is None else state_of(found, fields)
 
 

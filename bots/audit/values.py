@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.contrib.auth.hashers import is_password_usable
 from django.db.models import Field, ManyToManyField, Model
 from django.utils import timezone
 
@@ -25,7 +26,7 @@ SET, CHANGED, REMOVED = "set", "changed", "removed"
 LONGEST = 1_000  # characters of a value that are told
 MOST_NAMES = 50  # of many rows that belong to one
 
-SECRET_FIELDS = frozenset({"password"})
+SECRET_FIELDS = frozenset({"password"})  # of accounts
 # Written by the product as it goes, or said better by an action of its own.
 NOT_TOLD = frozenset({"last_login", "date_joined", "ended"})
 
@@ -107,7 +108,7 @@ def _value(row: Model, field: Field[Any, Any]) -> Value:
         return _many(row, name)
     raw = field.value_from_object(row)
     if name in SECRET_FIELDS:
-        return Value(raw=raw or None, secret=True)
+        return Value(raw=raw if raw and is_password_usable(raw) else None, secret=True)
     if show := SHOWN.get((type(row), name)):
         return Value(raw=raw, shown=_fit(show(raw)))
     if field.is_relation:

@@ -12,7 +12,6 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 from bots import idempotency, jobs
 from bots.access import Actor
 from bots.api.sending import LONGEST_TEXT
-from bots.idempotency import Once
 from bots.models import Bot, Direction, JobKind, Message
 from bots.refusals import Invalid, NotPermitted, NotSupported
 
@@ -102,8 +101,7 @@ def submit(bot: Bot, message: Message, name: str, form: ActForm, actor: Actor) -
     if not once:
         return work()
     asked = idempotency.fingerprint(bot.pk, request.kind, request.payload)
-    key = Once(scope=f"chat {actor.key}"[:60], key=f"{once} {asked}", fingerprint=asked)
-    job_id, _ = idempotency.perform(key, work)
+    job_id, _ = idempotency.perform(idempotency.of_form(actor.key, once, asked), work)
     return int(job_id)
 
 

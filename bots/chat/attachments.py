@@ -84,7 +84,8 @@ def _guarded(response: R) -> R:
 
 
 def _content(bot: Bot, file_id: str) -> IO[bytes]:
-    with outside.place(), clients.borrow(bot) as platform:
+    # A browser asks for several pictures at once.
+    with outside.place_soon(), clients.borrow(bot) as platform:
         return files.incoming(platform, file_id)
 
 
@@ -96,8 +97,8 @@ def _info(message: Message, number: int) -> dict[str, Any]:
 
 
 def _is_image(info: dict[str, Any]) -> bool:
-    size = info.get("size", 0)
-    is_small = isinstance(size, int) and size <= LARGEST_IMAGE
+    size = info.get("size", 0)  # 0: not told, so that it may be anything
+    is_small = isinstance(size, int) and 0 < size <= LARGEST_IMAGE
     return info.get("content_type") in IMAGES and is_small
 
 

@@ -96,7 +96,7 @@ class Bubble:
     unreact_url: str = ""
     thread_url: str = ""
     answers: int = 0
-    answered: str = ""  # when last
+    answered: str = ""  # when last; empty where they are too many to count
     quote: str = ""  # of what it answers
     read_by: str = ""
 
@@ -162,7 +162,7 @@ class Shower:
             **self._react_urls(message),
             thread_url=self._url("thread", message.pk) if can_thread else "",
             answers=answers.count if answers else 0,
-            answered=lately(answers.last_at) if answers else "",
+            answered=lately(answers.last_at) if answers and answers.last_at else "",
             quote=_quote(message, window),
             read_by=", ".join(map(str, readers)),
         )

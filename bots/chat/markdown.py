@@ -18,20 +18,37 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 SCHEMES = frozenset({"http", "https", "mailto"})
-REMEMBERED = 2_000  # texts, which a page that follows shows again and again
+LONGEST = 8_000  # characters; the time that a text takes may grow with the square of its length
+SHORT = 1_000  # characters
 IN_NEW_TAB = 'target="_blank" rel="noopener noreferrer nofollow"'
 COLOUR = re.compile(r"#[0-9a-f]{3}|#[0-9a-f]{6}|[a-z]{3,20}", re.IGNORECASE)
 
 
-@lru_cache(maxsize=REMEMBERED)
 def rendered(text: str) -> SafeString:
+    """Texts longer than `LONGEST` stay as they were written."""
+    if len(text) > LONGEST:
+        return plain(text)
+    return _short(text) if len(text) <= SHORT else _long(text)
+
+
+# A page that follows shows the same texts again and again. Their HTML may be ten times as long.
+@lru_cache(maxsize=2_000)
+def _short(text: str) -> SafeString:
+    return _made_of(text)
+
+
+@lru_cache(maxsize=200)
+def _long(text: str) -> SafeString:
+    return _made_of(text)
+
+
+def _made_of(text: str) -> SafeString:
     html: str = _markdown.render(text)
     return mark_safe(html)
 
 
-@lru_cache(maxsize=REMEMBERED)
 def plain(text: str) -> SafeString:
-    """For platforms without markdown: the text as it is, line by line."""
+    """The text as it is, line by line."""
     return mark_safe(f"<p>{escape(text)}</p>".replace("\n", "<br>\n"))
 
 

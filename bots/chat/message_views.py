@@ -18,7 +18,7 @@ from bots.api import outside
 from bots.chat import acts, attachments, emoji
 from bots.chat.bubbles import Shower
 from bots.chat.place import bot_of, may_write, message_of, require_writing, room_of
-from bots.chat.talk_views import is_piece, told
+from bots.chat.talk_views import bad_news, is_piece, told
 from bots.chat.timeline import Scope
 from bots.models import Bot, Message
 from bots.refusals import Refused
@@ -55,12 +55,10 @@ def act(request: HttpRequest, slug: str, room_id: int, message_id: int, name: st
         else:
             back = reverse("chat:room", args=[slug, room_id])
             return told(request, f"Job {job_id} {DONE[name]}.", back)
-    return _sheet(request, bot, message, form, asked=name)
+    return _sheet(request, bot, message, form)
 
 
-def _sheet(
-    request: HttpRequest, bot: Bot, message: Message, form: acts.ActForm, *, asked: str = ""
-) -> HttpResponse:
+def _sheet(request: HttpRequest, bot: Bot, message: Message, form: acts.ActForm) -> HttpResponse:
     shower = Shower(Scope(bot=bot, room=message.channel), may_write=may_write(request))
     context = {
         "bubble": shower.one(message),
@@ -68,7 +66,6 @@ def _sheet(
         "room": message.channel,
         "message": message,
         "form": form,
-        "asked": asked,
         "offers": acts.offers(bot, message) if may_write(request) else {},
         "common": emoji.COMMON,
         "thread_url": reverse("chat:thread", args=[bot.slug, message.channel_id, message.pk]),
@@ -89,7 +86,7 @@ def pinned_sheet(request: HttpRequest, slug: str, room_id: int) -> HttpResponse:
     except Refused as refused:
         context["error"] = refused.detail
     except (PlatformError, Misconfigured) as error:
-        context["error"] = f"{error.detail} {error.next_step}".strip()
+        context["error"] = bad_news(error)
     else:
         context["bubbles"] = [
             (shower.one(row), reverse("chat:message", args=[slug, room_id, row.pk])) for row in rows
@@ -121,7 +118,7 @@ def file(
     except Refused as refused:
         messages.error(request, refused.detail)
     except (PlatformError, Misconfigured) as error:
-        messages.error(request, f"The file was not fetched. {error.detail} {error.next_step}")
+        messages.error(request, f"The file was not fetched. {bad_news(error)}")
     return redirect("chat:room", slug, room_id)
 
 
@@ -137,7 +134,7 @@ def image(
     except Refused as refused:
         return HttpResponse(refused.detail, status=refused.status, content_type="text/plain")
     except (PlatformError, Misconfigured) as error:
-        return HttpResponse(error.detail, status=502, content_type="text/plain")
+        return HttpResponse(bad_news(error), status=502, content_type="text/plain")
 
 
 def _message(request: HttpRequest, slug: str, room_id: int, message_id: int) -> tuple[Bot, Message]:

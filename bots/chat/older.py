@@ -6,9 +6,8 @@ from itertools import islice
 
 from bots import clients, jobs
 from bots.api import outside
-from bots.inbox import keep_messages, message_from
 from bots.models import Bot, Message
-from spaces import sync
+from bots.recording import write_down
 from spaces.models import Channel
 from spaces.platforms.contract import Ability
 
@@ -23,11 +22,5 @@ def read(bot: Bot, room: Channel) -> int:
     jobs.check_platform(bot, {Ability.HISTORY})
     with outside.place(), clients.borrow(bot) as platform:
         told = list(islice(platform.history(room.remote_id, quantity=MOST), MOST))
-    people = sync.people(bot.space_id, [i.person for i in told if i.person])
-    rows = [
-        message_from(i, bot.pk, room.pk, people[i.person.id] if i.person else None) for i in told
-    ]
-    ids = {row.remote_id for row in rows}
-    known = Message.objects.filter(bot=bot, remote_id__in=ids).count()
-    keep_messages(rows)
-    return len(ids) - known
+    known = Message.objects.filter(bot=bot, remote_id__in={i.message_id for i in told}).count()
+    return len(set(write_down(bot, room.pk, told))) - known

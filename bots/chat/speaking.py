@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from django.db.models import QuerySet
+
 from bots.models import Bot, Message
 from bots.refusals import Invalid
 from spaces.models import Channel, Person
@@ -23,8 +25,11 @@ def is_offered(bot: Bot) -> bool:
 
 def people(room: Channel) -> Sequence[Person]:
     """Those of the room whom somebody may speak as."""
-    here = Person.objects.filter(participations__channel=room, is_bot=False)
-    return list(here.order_by("username")[:MOST])
+    return list(_people(room).order_by("username")[:MOST])
+
+
+def _people(room: Channel) -> QuerySet[Person]:
+    return Person.objects.filter(participations__channel=room, is_bot=False)
 
 
 def say(bot: Bot, room: Channel, username: str, text: str, *, top: Message | None, key: str) -> str:
@@ -34,7 +39,7 @@ def say(bot: Bot, room: Channel, username: str, text: str, *, top: Message | Non
     Raises `Invalid`.
     """
     assert bot.person is not None  # it takes part in the room
-    is_member = any(person.username == username for person in people(room))
+    is_member = _people(room).filter(username=username).exists()
     try:
         person = local.person(bot.space.slug, username)
         if not is_member and room.kind == ChannelKind.PUBLIC:

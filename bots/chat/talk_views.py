@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from bots import jobs
+from bots import jobs, lifecycle
 from bots.admin import platforms
 from bots.admin.base import actor_of
 from bots.chat import older, previewing
@@ -51,6 +51,12 @@ def failed(request: HttpRequest, text: str, back: str) -> HttpResponse:
     answer = HttpResponse(status=204)
     answer["HX-Trigger"] = json.dumps({"chat:failed": {"text": text}})
     return answer
+
+
+def bad_news(error: PlatformError | Misconfigured) -> str:
+    """What a platform said against it, and what next, without secrets."""
+    finding = lifecycle.bad_news(error)
+    return f"{finding.text} {finding.remedy}".strip()
 
 
 @require_POST
@@ -124,9 +130,13 @@ def read_older(request: HttpRequest, slug: str, room_id: int) -> HttpResponse:
     except Refused as refused:
         return failed(request, refused.detail, back)
     except (PlatformError, Misconfigured) as error:
-        return failed(request, f"{error.detail} {error.next_step}".strip(), back)
+        return failed(request, bad_news(error), back)
     if not count:
-        return told(request, "The platform told nothing that is not shown here already.", back)
+        return told(
+            request,
+            f"The platform told nothing new: its newest {older.MOST} messages are known here.",
+            back,
+        )
     return told(request, f"Read from the platform: {count} more messages.", back)
 
 

@@ -1,7 +1,8 @@
 """The messages of a room or a thread, a window of them at a time, with what is still to be done.
 
-A window is read through the index of the newest messages and never counts anything, so it costs the
-same in a room of ten messages and of a million.
+A window is read through the index of the newest messages and counts no further than `MOST_ANSWERS`,
+so it costs the same in a room of ten messages and of a million. That of a thread is sorted: threads
+are what people read from the top.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 
-from django.db.models import Count, Max, Q, QuerySet, Subquery
+from django.db.models import DateTimeField, IntegerField, OuterRef, Q, QuerySet, Subquery
 
 from bots.models import Bot, Event, Job, JobKind, Message, WorkState
 from bots.targets import as_id
@@ -21,6 +22,7 @@ from spaces.platforms.messages import Kind
 
 PAGE = 50
 FOLLOWED = 200  # newest messages in which a change shows by itself
+MOST_ANSWERS = 100  # of one message that are counted
 OPEN_JOBS = 50  # newest jobs of a window that are not done
 RECEIPTS = 500  # newest receipts of a bot among which those of a room are looked for
 KINDS = (
@@ -84,8 +86,8 @@ class Scope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    count: int
-    last_at: datetime
+    count: int  # one more than `MOST_ANSWERS` for those that have more
+    last_at: datetime | None  # None for these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,13 +199,31 @@ def _by_message(jobs: Iterable[Job]) -> dict[str, list[Job]]:
 
 
 def _answers(scope: Scope, messages: Sequence[Message]) -> dict[str, Answers]:
-    tops = [message.remote_id for message in messages if not message.thread]
-    rows = Message.objects.filter(bot=scope.bot, thread__in=tops, deleted_at=None)
-    counted = rows.exclude(thread="").order_by().values("thread")
+    answers = Message.objects.filter(bot=scope.bot, thread=OuterRef("remote_id"), deleted_at=None)
+    some = answers.exclude(thread="").order_by()[: MOST_ANSWERS + 1]
+    tops = Message.objects.filter(pk__in=[one.pk for one in messages if not one.thread])
+    counted = tops.annotate(
+        count=_CountOf(some.values("pk")), last_at=_LastOf(some.values("sent_at"))
+    )
     return {
-        row["thread"]: Answers(count=row["count"], last_at=row["last_at"])
-        for row in counted.annotate(count=Count("pk"), last_at=Max("sent_at"))
+        remote_id: Answers(count=count, last_at=last_at if count <= MOST_ANSWERS else None)
+        for remote_id, count, last_at in counted.values_list("remote_id", "count", "last_at")
+        if count
     }
+
+
+class _CountOf(Subquery):
+    """How many rows a query has, up to its limit."""
+
+    template = "(SELECT COUNT(*) FROM (%(subquery)s) AS counted)"
+    output_field = IntegerField()
+
+
+class _LastOf(Subquery):
+    """The newest moment among the rows of a query, up to its limit."""
+
+    template = "(SELECT MAX(sent_at) FROM (%(subquery)s) AS counted)"
+    output_field = DateTimeField()
 
 
 def _tops(scope: Scope, messages: Sequence[Message]) -> dict[str, Message]:

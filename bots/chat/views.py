@@ -16,7 +16,7 @@ from bots import access
 from bots.access import Act
 from bots.admin import live, looks, platforms
 from bots.admin.base import actor_of, may
-from bots.chat import rooms, speaking, timeline
+from bots.chat import rooms, timeline
 from bots.chat.bubbles import Shower
 from bots.chat.place import bot_of, may_write, message_of, require_reading, room_of
 from bots.chat.timeline import Cursor, Scope, Window
@@ -88,7 +88,8 @@ def state_piece(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _frame(request: HttpRequest, bot: Bot, room: Channel | None) -> dict[str, Any]:
     """What stands around every conversation of the bot."""
-    request.session[REMEMBERED] = bot.slug
+    if request.session.get(REMEMBERED) != bot.slug:  # every write may undo that of another tab
+        request.session[REMEMBERED] = bot.slug
     search = _search(request)
     return {
         "title": f"Chat: {bot}",
@@ -185,13 +186,14 @@ def scope_of(bot: Bot, room: Channel, message: Message) -> Scope:
 
 def _talk(request: HttpRequest, bot: Bot, room: Channel) -> dict[str, Any]:
     scope = Scope(bot=bot, room=room)
+    desk = Desk(bot=bot, room=room)
     platform = platforms.find(bot.space.platform)
     abilities = platform.abilities if platform else frozenset()
     return {
         "room_name": rooms.name_of(bot, room),
         "log": _log(request, scope, timeline.newest(scope)),
-        "desk": desk_context(request, Desk(bot=bot, room=room)),
-        "people": speaking.people(room),
+        "desk": desk_context(request, desk),
+        "people": desk.people,
         "can_read_older": Ability.HISTORY in abilities and may_write(request),
         "has_pins": Ability.PIN in abilities,
     }
@@ -199,18 +201,26 @@ def _talk(request: HttpRequest, bot: Bot, room: Channel) -> dict[str, Any]:
 
 def desk_context(request: HttpRequest, desk: Desk, form: Words | None = None) -> dict[str, Any]:
     """What the form below a conversation needs; nothing for those who only look."""
-    writes = may_write(request) and platforms.find(desk.bot.space.platform) is not None
-    why_not = desk.why_not() if writes else "You may read here and not write."
+    why_not = _why_not(request, desk)
     args = [desk.bot.slug, desk.room.pk, *([desk.top.pk] if desk.top else [])]
     prefix = "chat:thread_" if desk.top else "chat:"
     return {
         "name": desk.name,
         "why_not": why_not,
         "form": (form or Words(desk)) if not why_not else None,
+        "has_markdown": not why_not and desk.has_markdown,
         "say_url": reverse(f"{prefix}say", args=args),
         "preview_url": reverse(f"{prefix}preview", args=args),
         "bot": desk.bot,
     }
+
+
+def _why_not(request: HttpRequest, desk: Desk) -> str:
+    if not may_write(request):
+        return "You may read here and not write."
+    if platforms.find(desk.bot.space.platform) is None:
+        return "Nobody can write here: the package that brings the platform is not installed."
+    return desk.why_not()
 
 
 def log(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
@@ -22,10 +23,9 @@ from bots.api import sending
 from bots.chat import speaking
 from bots.chat.markdown import is_link
 from bots.files import Handed
-from bots.idempotency import Once
 from bots.models import Bot, JobKind, Message
 from bots.refusals import NotPermitted, Refused
-from spaces.models import Channel
+from spaces.models import Channel, Person
 from spaces.platforms import registry
 from spaces.platforms.contract import Ability, Platform
 from spaces.platforms.messages import Card
@@ -42,7 +42,7 @@ COLOURS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Desk:
     """Where somebody writes: in a room, or in the thread below `top`."""
 
@@ -53,6 +53,15 @@ class Desk:
     @property
     def platform(self) -> type[Platform]:
         return registry.get(self.bot.space.platform)
+
+    @cached_property
+    def people(self) -> Sequence[Person]:
+        """Who takes part here, but for bots."""
+        return speaking.people(self.room)
+
+    @property
+    def has_markdown(self) -> bool:
+        return Ability.MARKDOWN in self.platform.abilities
 
     @property
     def name(self) -> str:
@@ -160,7 +169,7 @@ class Words(forms.Form):
         self.desk = desk
         self._drop_unsupported()
         if speaking.is_offered(desk.bot):
-            self._offer_speakers(speaking.people(desk.room))
+            self._offer_speakers(desk.people)
         else:
             del self.fields["speaker"], self.fields["newcomer"]
 
@@ -270,7 +279,9 @@ class Words(forms.Form):
         """Send it, once; returns what to tell. Raises `Refused`."""
         draft = self.draft()
         if self.who:
-            desk, key = self.desk, self.cleaned_data["once"]
+            desk = self.desk
+            asked = idempotency.fingerprint(draft.channel, draft.thread, draft.text, self.who)
+            key = f"{self.cleaned_data['once']} {asked}"
             return speaking.say(desk.bot, desk.room, self.who, draft.text, top=desk.top, key=key)
         job_id = self._submit(actor, draft)
         if draft.only_for:
@@ -283,11 +294,7 @@ class Words(forms.Form):
         asked = idempotency.fingerprint(
             self.desk.bot.pk, draft.channel, draft.thread, draft.text, card, named, draft.only_for
         )
-        once = Once(
-            scope=f"chat {actor.key}"[:60],
-            key=f"{self.cleaned_data['once']} {asked}",
-            fingerprint=asked,
-        )
+        once = idempotency.of_form(actor.key, self.cleaned_data["once"], asked)
 
         def work() -> int:
             (answer,) = sending.send(self.desk.bot, [draft], requested_by=actor.label)

@@ -125,7 +125,9 @@ def begin(connection: Connection, *, fence: int, generation: int) -> bool:
     was lost stays lost until it is back, and what kept the last try from working may still do.
     Returns as `move` does."""
     trying: dict[str, Any] = {"generation": generation, "not_before": None}
-    mine = Connection.objects.filter(pk=connection.pk, fence=fence).exclude(REFUSED)
+    # Nothing but what stands in its row: then whoever waits for somebody that writes there looks
+    # again, and finds a refusal of that very moment.
+    mine = Connection.objects.filter(pk=connection.pk, fence=fence)
     if mine.filter(state__in=(State.STARTING, State.MISCONFIGURED, *LOST)).update(**trying):
         return True
     return move(connection, State.STARTING, fence=fence, **trying)

@@ -22,10 +22,9 @@ from bots.job_groups.asking import (
     check_again,
     is_outdated,
     leave_out,
-    retry_failed,
     run,
+    try_again,
     undo,
-    undoable,
 )
 from bots.job_groups.counting import Counts, counts
 from bots.job_groups.reading import Reading, read
@@ -45,11 +44,10 @@ __all__ = [
     "is_outdated",
     "leave_out",
     "read",
-    "retry_failed",
     "run",
     "sweep",
     "tidy",
+    "try_again",
     "undo",
-    "undoable",
     "work",
 ]

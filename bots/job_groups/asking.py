@@ -100,12 +100,12 @@ def is_outdated(group: JobGroup) -> bool:
 
 
 def check_again(group: JobGroup) -> None:
-    """Forget what a dry run said, and ask anew. Raises `Conflict` once it was run."""
+    """Have the platform asked anew; a worker then forgets what the dry run before said. Raises
+    `Conflict` once it was run."""
     with transaction.atomic():
         locked = _locked(group)
         if locked.state not in (GroupState.CHECKED, GroupState.STOPPED) or locked.undoes_id:
             raise Conflict("Only a dry run that has ended and was not run can be checked again.")
-        bulk.delete(GroupItem, list(locked.items.values_list("pk", flat=True)))
         locked.people.update(found=Found.UNASKED, person=None, detail="")
         locked.channels.update(
             is_read=False, is_planned=False, known_at=None, error_code="", error_detail=""
@@ -145,23 +145,25 @@ def run(group: JobGroup) -> None:
 # Afterwards -------------------------------------------------------------------------------------
 
 
-def retry_failed(group: JobGroup) -> int:
-    """Try once more for those it failed for; returns for how many. Raises `Conflict`."""
+def try_again(group: JobGroup, fate: Fate) -> int:
+    """Do it once more for all who failed, or were cancelled; returns for how many. Raises
+    `Conflict`."""
     with transaction.atomic():
         locked = _locked(group)
         _only(locked, GroupState.FINISHED)
-        failed = locked.items.filter(state=Fate.FAILED)
-        count = failed.update(state=Fate.PLANNED, job=None, code="", detail="")
+        items = locked.items.filter(state=fate)
+        count = items.update(state=Fate.PLANNED, job=None, code="", detail="")
         if not count:
-            raise Conflict("Nothing failed.")
+            raise Conflict(f"There is nobody left who is {fate.label}.")
         counting.count(locked)
         _move(locked, GroupState.STARTING, finished_at=None, cancelled_at=None, failed_count=0)
-        audit.record("job_group.retried", locked)
+        audit.record("job_group.retried", locked, note=f"{count} that were {fate.label}.")
     return count
 
 
 def cancel(group: JobGroup) -> None:
-    """Do nothing more of what waits. Raises `Conflict` when nothing does."""
+    """Do nothing more of what waits. What has a job already a worker cancels, also when it comes
+    back from a platform that had no time for it. Raises `Conflict` when nothing waits."""
     with transaction.atomic():
         locked = _locked(group)
         if locked.state == GroupState.CHECKING:
@@ -175,11 +177,10 @@ def cancel(group: JobGroup) -> None:
         else:
             _only(locked, GroupState.STARTING, GroupState.RUNNING)
             locked.items.filter(state=Fate.PLANNED).update(state=Fate.CANCELLED)
-            locked.channels.filter(is_planned=False).update(is_planned=True)
             counting.count(locked)
             JobGroup.objects.filter(pk=locked.pk).update(cancelled_at=Now())
+            working.wake_on_commit(locked)
         audit.record("job_group.cancelled", locked)
-    jobs.cancel_group(group)
 
 
 def undoable(group: JobGroup) -> QuerySet[GroupItem]:

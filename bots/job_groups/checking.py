@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from django.db import DatabaseError, InterfaceError, transaction
-from django.db.models import Count, Min, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Coalesce, Greatest, Now
 from django.utils import timezone
 
@@ -56,6 +56,7 @@ from spaces.platforms.messages import PersonInfo, PersonRef, Role
 log = logging.getLogger(__name__)
 
 LOOKED_UP_AT_ONCE = 1_000
+FORGOTTEN_AT_ONCE = 5_000
 BUSY_SECONDS = 1.0  # until it looks again for room among the bot's other work
 FIRST_RETRY_SECONDS = 2.0
 LONGEST_RETRY_SECONDS = 30.0
@@ -79,7 +80,7 @@ def go_on(group: JobGroup, ends: float) -> float | None:
     if not bulkhead().enter_poll(bot):
         return BUSY_SECONDS
     try:
-        if not _ask(group, ends):
+        if not (_forget(group, ends) and _ask(group, ends)):
             return None
     except (PlatformError, Misconfigured) as error:
         return _asking_failed(group, error)
@@ -95,6 +96,17 @@ def go_on(group: JobGroup, ends: float) -> float | None:
         if (parked := bulkhead().leave_poll(bot)) is not None:
             lanes.wake([parked])
     return None if not _plan(group, ends) else 0.0
+
+
+def _forget(group: JobGroup, ends: float) -> bool:
+    """Remove what a dry run before this one said; whether that was all."""
+    if group.channels.filter(is_planned=True).exists():
+        return True  # it has something to say itself
+    while ids := list(group.items.values_list("pk", flat=True)[:FORGOTTEN_AT_ONCE]):
+        if time.monotonic() >= ends:
+            return False
+        bulk.delete(GroupItem, ids)
+    return True
 
 
 # Asking the platform ----------------------------------------------------------------------------
@@ -256,8 +268,10 @@ def _stop(group: JobGroup, code: str, detail: str, next_step: str) -> None:
 
 
 def _still(group: JobGroup) -> QuerySet[JobGroup]:
-    """The group, unless somebody stopped the dry run meanwhile."""
-    return JobGroup.objects.filter(pk=group.pk, state=GroupState.CHECKING)
+    """The group, unless somebody stopped the dry run meanwhile; also when it was begun anew since,
+    and is another worker's."""
+    mine = JobGroup.objects.filter(pk=group.pk, claimed_until=group.claimed_until)
+    return mine.filter(state=GroupState.CHECKING)
 
 
 # What would happen ------------------------------------------------------------------------------
@@ -282,11 +296,14 @@ def _plan(group: JobGroup, ends: float) -> bool:
 
 def _mark_doubles(group: JobGroup) -> None:
     """The same person in other words, say by name and by address, counts once."""
-    known = group.people.filter(found=Found.KNOWN)
-    twice = known.order_by().values("person").annotate(times=Count("pk"), first=Min("number"))
-    for one in twice.filter(times__gt=1):
-        again = known.filter(person=one["person"]).exclude(number=one["first"])
-        again.update(found=Found.DOUBLE, detail=f"The same person as entry {one['first']}.")
+    numbers: dict[int | None, int] = {}
+    doubles = []
+    for one in group.people.filter(found=Found.KNOWN):
+        first = numbers.setdefault(one.person_id, one.number)
+        if first != one.number:
+            one.found, one.detail = Found.DOUBLE, f"The same person as entry {first}."
+            doubles.append(one)
+    bulk.update(doubles, ["found", "detail"])
 
 
 def _items(group: JobGroup, one: GroupChannel, people: Sequence[GroupPerson]) -> list[GroupItem]:

@@ -22,34 +22,47 @@ INVISIBLE = str.maketrans(dict.fromkeys("\ufeff\u200b\u200c\u200d\u2060\u00ad"))
 class Reading:
     people: tuple[str, ...]  # as they were named, in order, each once
     doubles: int  # how many more times somebody was named
+    passed_over: tuple[str, ...]  # headings, and names beside what tells people apart
 
 
 def read(text: str) -> Reading:
     """Everybody who is named in `text`. Empty lines and the heading of a column are passed over."""
     found: dict[str, str] = {}  # by what makes two of them the same
     count = 0
+    passed_over: list[str] = []
     lines = storable(text).translate(INVISIBLE).splitlines()
-    for number, line in enumerate(line for line in lines if line.strip(" \t,;\"'")):
-        for name in _named(line):
-            if number == 0 and name.lower() in HEADINGS:
-                continue
-            count += 1
+    lines = [line for line in lines if line.strip(" \t,;\"'")]
+    for number, line in enumerate(lines):
+        names, others = _named(line)
+        if number == 0 and len(lines) > 1:  # alone it is somebody who is called so
+            others += [name for name in names if name.lower() in HEADINGS]
+            names = [name for name in names if name.lower() not in HEADINGS]
+        passed_over += others
+        count += len(names)
+        for name in names:
             found.setdefault(name.casefold(), name)
-    return Reading(people=tuple(found.values()), doubles=count - len(found))
+    return Reading(
+        people=tuple(found.values()),
+        doubles=count - len(found),
+        passed_over=tuple(passed_over),
+    )
 
 
-def _named(line: str) -> list[str]:
+def _named(line: str) -> tuple[list[str], list[str]]:
+    """Who is named in a line, and what else stands there."""
     entries = [entry.strip() for entry in _entries(line)]
     addressed = [match for entry in entries for match in ADDRESS.findall(entry)]
     if addressed:
         # What stands before an address in brackets, with or without a comma in it, is a name.
-        others = [entry for entry in entries if "@" in entry and not ADDRESS.search(entry)]
-        return [_clean(name) for name in (*addressed, *others)]
+        rest = [entry for entry in entries if not ADDRESS.search(entry)]
+        named = [_clean(name) for name in (*addressed, *(one for one in rest if "@" in one))]
+        return named, [name for one in rest if "@" not in one and (name := _clean(one))]
     names = [name for entry in entries if (name := _clean(entry))]
-    if any("@" in name for name in names):
-        # A row of a table has a name with spaces beside what tells people apart.
-        names = [name for name in names if "@" in name or " " not in name]
-    return names
+    if not any("@" in name for name in names):
+        return names, []
+    # A row of a table has a name with spaces beside what tells people apart.
+    named = [name for name in names if "@" in name or " " not in name]
+    return named, [name for name in names if "@" not in name and " " in name]
 
 
 def _entries(line: str) -> Iterator[str]:

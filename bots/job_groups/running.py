@@ -37,6 +37,7 @@ from spaces.platforms.messages import PersonRef
 
 PEOPLE_PER_JOB = 100
 MADE_AT_ONCE = 1_000  # people who get a job in one transaction
+FOUND_AT_ONCE = 1_000  # jobs that have ended: a group may have 200,000 to look among
 TAKEN_AT_ONCE = 50  # jobs whose outcome is taken over in one transaction
 NOBODY_CHANGED = "nobody_changed"  # a job that failed, and says of each person why
 
@@ -46,8 +47,8 @@ NOBODY_CHANGED = "nobody_changed"  # a job that failed, and says of each person 
 
 def start(group: JobGroup, ends: float) -> float | None:
     """Make jobs until then. Seconds to wait before the next turn, None for: none."""
-    if group.undoes_id is not None:
-        _plan_undoing(group)
+    if group.undoes_id is not None and not _plan_undoing(group, ends):
+        return None
     while (goes_on := _make_some(group)) and time.monotonic() < ends:
         pass
     counting.count(group)
@@ -119,15 +120,16 @@ def _ref(one: GroupPerson) -> PersonRef:
 # Undoing ----------------------------------------------------------------------------------------
 
 
-def _plan_undoing(group: JobGroup) -> None:
-    """Write down what is to be taken back, channel by channel."""
+def _plan_undoing(group: JobGroup, ends: float) -> bool:
+    """Write down what is to be taken back, channel by channel; whether that was all."""
     platform = registry.platforms().get(group.bot.space.platform)  # it may have been taken out
     moderates = platform is not None and Ability.MODERATORS in platform.abilities
     plan = Plan.ADD if group.kind == GroupKind.ADD else Plan.REMOVE
     for one in group.channels.filter(is_planned=False):
+        if time.monotonic() >= ends:
+            return False
         with transaction.atomic():
-            JobGroup.objects.select_for_update().get(pk=group.pk)
-            # Whoever cancels the group calls them planned, too.
+            locked = JobGroup.objects.select_for_update().get(pk=group.pk)
             if not GroupChannel.objects.filter(pk=one.pk, is_planned=False).update(is_planned=True):
                 continue
             done = GroupItem.objects.filter(
@@ -143,12 +145,14 @@ def _plan_undoing(group: JobGroup) -> None:
                         channel_id=one.channel_id,
                         person=item.person,
                         plan=plan,
-                        state=Fate.PLANNED,
+                        # What was cancelled before it was written down can be taken up again.
+                        state=Fate.CANCELLED if locked.cancelled_at else Fate.PLANNED,
                         moderator=item.moderator and moderates,
                     )
                     for item in done.select_related("person").order_by("pk")
                 ]
             )
+    return True
 
 
 # Following jobs ---------------------------------------------------------------------------------
@@ -156,24 +160,35 @@ def _plan_undoing(group: JobGroup) -> None:
 
 def follow(group: JobGroup, ends: float) -> float | None:
     """Take over how jobs ended, until then; finish when all have. As `start`."""
-    if not _take_over_some(group):
+    if group.cancelled_at is not None:
+        # Each turn: what a worker was at may have come back into its lane.
+        jobs.cancel_group(group, ends)
+    if not (found := _ended(group)):
         _finish(group)
         return 0.0
-    while time.monotonic() < ends and _take_over_some(group):
-        pass
+    while found:
+        some, found = found[:TAKEN_AT_ONCE], found[TAKEN_AT_ONCE:]
+        _take_over_some(group, some)
+        if time.monotonic() >= ends:
+            break
+        found = found or _ended(group)
     counting.count(group)
     return None
 
 
-def _take_over_some(group: JobGroup) -> bool:
-    """Whether there was something to take over."""
+def _ended(group: JobGroup) -> list[int]:
+    """The next jobs that people wait for and that have ended."""
     waits = GroupItem.objects.filter(job=OuterRef("pk"), state=Fate.WAITING)
     ended = group.jobs.filter(Exists(waits), state__in=FINISHED).order_by("pk")
+    return list(ended.values_list("pk", flat=True)[:FOUND_AT_ONCE])
+
+
+def _take_over_some(group: JobGroup, job_ids: Sequence[int]) -> None:
     with transaction.atomic():
         locked = JobGroup.objects.select_for_update().get(pk=group.pk)
-        some = list(ended[:TAKEN_AT_ONCE]) if locked.state == GroupState.RUNNING else []
-        _take_over(some)
-    return bool(some)
+        if locked.state == GroupState.RUNNING:
+            # Asked anew: somebody may have retried one.
+            _take_over(list(Job.objects.filter(pk__in=job_ids, state__in=FINISHED)))
 
 
 def _take_over(ended: Sequence[Job]) -> None:
@@ -190,7 +205,10 @@ def _take_over(ended: Sequence[Job]) -> None:
 def _tell(job: Job, items: Sequence[GroupItem]) -> None:
     """Say to each what became of it; those of a job have the order of the people in it."""
     outcomes = job.result.get("people", ())
-    if job.state == WorkState.CANCELLED:
+    if job.state == WorkState.CANCELLED and job.attempts:
+        detail = "It was begun, and cancelled then: a part may have been done. Look, or retry."
+        _end(items, Fate.FAILED, "unclear", detail)
+    elif job.state == WorkState.CANCELLED:
         _end(items, Fate.CANCELLED)
     elif job.state != WorkState.SUCCEEDED and job.error_code != NOBODY_CHANGED:
         detail = job.error_detail or f"The job is {job.state}."
@@ -212,8 +230,11 @@ def _end(items: Iterable[GroupItem], state: Fate, code: str = "", detail: str = 
 def _finish(group: JobGroup) -> None:
     with transaction.atomic():
         locked = JobGroup.objects.select_for_update().get(pk=group.pk)
-        open_items = group.items.filter(state__in=(Fate.WAITING, Fate.PLANNED))
-        if locked.state != GroupState.RUNNING or open_items.exists():
+        open_jobs = group.jobs.exclude(state__in=FINISHED)
+        if locked.state != GroupState.RUNNING or open_jobs.exists():
+            return
+        _end_those_without_job(group)
+        if group.items.filter(state__in=(Fate.WAITING, Fate.PLANNED)).exists():
             return
         # Whoever took over the last outcomes may have ended before they were counted.
         counting.count(group)
@@ -221,3 +242,13 @@ def _finish(group: JobGroup) -> None:
         JobGroup.objects.filter(pk=group.pk).update(
             state=GroupState.FINISHED, finished_at=Now(), failed_count=failed
         )
+
+
+def _end_those_without_job(group: JobGroup) -> None:
+    """Old jobs are removed, also when no worker came to see how they ended."""
+    job = Job.objects.filter(pk=OuterRef("job"))
+    group.items.filter(~Exists(job), state=Fate.WAITING).update(
+        state=Fate.FAILED,
+        code="job_removed",
+        detail="Its job was removed before anybody saw how it ended. Look, or retry.",
+    )

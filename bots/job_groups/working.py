@@ -48,8 +48,9 @@ def work(group_id: int) -> None:
             waits = running.start(group, ends)
         case _:
             waits = running.follow(group, ends)
-    mine = JobGroup.objects.filter(pk=group_id)
-    mine.update(claimed_until=None if waits is None else Now() + timedelta(seconds=waits))
+    # Somebody may have stopped it and begun anew: then it is another worker's.
+    mine = JobGroup.objects.filter(pk=group_id, claimed_until=group.claimed_until)
+    mine.update(claimed_until=Now() + timedelta(seconds=waits) if waits else None)
     if waits is None:
         _wake(group_id)
 

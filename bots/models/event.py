@@ -14,7 +14,9 @@ from spaces.platforms.messages import Kind
 
 class Event(models.Model):
     # None for what concerns the install as a whole.
-    bot = models.ForeignKey(Bot, on_delete=models.CASCADE, null=True, related_name="events")
+    bot = models.ForeignKey(
+        Bot, on_delete=models.CASCADE, null=True, related_name="events", db_index=False
+    )
     kind = models.CharField(max_length=30, choices=[(k.value, k.value) for k in Kind])
     # The platform's id for what happened: however often and by whatever way it is told.
     dedupe_key = models.CharField(max_length=255)
@@ -32,7 +34,8 @@ class Event(models.Model):
             models.UniqueConstraint(fields=["bot", "dedupe_key"], name="event_once_per_bot"),
         ]
         indexes = [
-            # The admin's list of one bot's events, newest first, also of one kind.
+            # One bot's events, newest first: all of them, and those of one kind.
+            models.Index(fields=["bot", "-id"], name="event_by_bot"),
             models.Index(fields=["bot", "kind", "-id"], name="event_by_bot_and_kind"),
         ]
 

@@ -62,7 +62,7 @@ class JobKind(models.TextChoices):
 class Job(Work):
     may_be_scheduled = True
 
-    bot = models.ForeignKey(Bot, on_delete=models.CASCADE, related_name="jobs")
+    bot = models.ForeignKey(Bot, on_delete=models.CASCADE, related_name="jobs", db_index=False)
     kind = models.CharField(max_length=30, choices=JobKind.choices)
     channel = models.ForeignKey(Channel, on_delete=models.SET_NULL, null=True, related_name="+")
     payload = models.JSONField(default=dict)  # what `bots.actions` wrote and reads
@@ -102,6 +102,12 @@ class Job(Work):
                 fields=["expires_at"],
                 name="job_expiring",
                 condition=Q(state=str(WorkState.QUEUED), expires_at__isnull=False),
+            ),
+            # What waits, told apart: for a worker, for its next try, for the time it was asked for.
+            models.Index(
+                fields=["not_before", "id"],
+                name="job_queued_by_time",
+                condition=Q(state=str(WorkState.QUEUED)),
             ),
             # Lists, newest first: of one bot, of one state.
             models.Index(fields=["bot", "-id"], name="job_by_bot"),

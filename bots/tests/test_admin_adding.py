@@ -1,6 +1,8 @@
 """Adding a bot step by step: platform, space, bot, first channels."""
 
 import html
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from django.db import connection
@@ -8,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from bots import clients, lifecycle
+from bots.api import outside
 from bots.models import AuditEntry, Bot, Credential, Job, JobKind, State, WorkState
 from bots.tests import cast
 from bots.tests.builders import (
@@ -17,10 +20,14 @@ from bots.tests.builders import (
     make_space,
     run_lanes,
 )
+from bots.tests.trouble import early_in_a_half_minute
 from spaces.models import Space
 from spaces.models.local import LocalAccount
+from spaces.platforms.errors import Forbidden
 from spaces.platforms.messages import ChannelKind, NewChannel
+from spaces.testing import faulty
 from spaces.testing.mattermost import SimulatedMattermost
+from spaces.testing.mattermost.making import PASSWORD
 
 pytestmark = pytest.mark.django_db
 
@@ -37,6 +44,14 @@ def _no_clients_of_other_stories():
 
 def add_page(**query) -> str:
     return reverse("admin:bots_bot_add", query=query)
+
+
+@contextmanager
+def all_places_taken(settings) -> Iterator[None]:
+    with ExitStack() as waiting:
+        for _ in range(settings.BOTADMIN_WEB_THREADS // 2):
+            waiting.enter_context(outside.place())
+        yield
 
 
 def page_of(name: str, bot: Bot, **query) -> str:
@@ -140,6 +155,15 @@ def test_an_address_where_something_else_answers_is_told_with_what_to_do():
     assert not Space.objects.exists()
 
 
+def test_only_the_bots_that_one_sees_are_counted():
+    bot = make_bot("hers")
+    make_bot("his")
+
+    page = text_of(cast.alice(bot).get(add_page(platform="local")))
+
+    assert "<span>1 bot</span>" in page
+
+
 def test_who_sees_only_some_bots_adds_no_space():
     bot = make_bot("hers")
     alice = cast.alice(bot)
@@ -166,6 +190,47 @@ def test_a_test_tells_who_it_would_be_and_stores_nothing():
     assert not Bot.objects.exists()
     assert not LocalAccount.objects.exists()
     assert not Credential.objects.exists()
+
+
+def test_a_second_test_within_half_a_minute_does_not_call_a_good_code_bad():
+    with SimulatedMattermost() as server:
+        server.make.user("alice")
+        secret = server.make.mfa_secret("alice")
+        space = make_space("chat", platform="mattermost", url=server.url)
+        entered = {"credential_login": "alice", "credential_password": PASSWORD}
+        entered["credential_mfa"] = secret
+        root = cast.root()
+        early_in_a_half_minute(server)
+
+        first = text_of(press(root, space, "test", **entered))
+        second = text_of(press(root, space, "test", **entered, name="Other"))
+
+    assert "Logged in as alice" in first
+    assert "the next one comes in" in second
+
+
+def test_where_nobody_can_be_asked_no_test_says_that_it_works():
+    space = make_space("chat", platform="mattermost-webhook")
+    entered = {"credential_webhook_url": "http://127.0.0.1:1/hooks/x", "receive": "off"}
+
+    page = text_of(press(cast.root(), space, "test", **entered))
+
+    assert "It works." not in page
+    assert "Logged in" not in page
+    assert "It can be saved." in page
+
+
+def test_where_too_many_wait_for_platforms_it_is_said_and_can_be_tried_again(settings):
+    root, local = cast.root(), make_space()
+    entered = {"name": "Chat", "url": "http://127.0.0.1:1"}
+
+    with all_places_taken(settings):
+        reached = text_of(root.post(add_page(platform="mattermost"), entered))
+        tested = text_of(press(root, local, "test"))
+
+    for page in (reached, tested):
+        assert "Too many requests are waiting for platforms" in page
+    assert "It works." in text_of(press(root, local, "test"))
 
 
 def test_a_bot_is_saved_after_a_test_that_passed():
@@ -377,6 +442,47 @@ def test_what_is_ticked_named_and_created_becomes_jobs_that_the_next_page_follow
         assert f'Say hello<span class="unseen"> in {title}' in after
 
 
+def test_ids_that_no_database_holds_become_harmless(bot):
+    choose(cast.root(), bot, join=["a\0b"], **{"title-a\ufffdb": "c\0d"})
+
+    joined = Job.objects.get(kind=JobKind.JOIN_CHANNEL)
+    assert "\0" not in joined.payload["channel"] + joined.payload["name"]
+
+
+def test_what_was_ticked_stays_ticked_when_something_else_is_wrong(bot):
+    room, root = make_room(bot, "open"), cast.root()
+
+    answer = choose(root, bot, join=[room], title="x" * 65)
+
+    assert f'value="{room}" checked>' in text_of(root.get(answer.context["found_url"]))
+
+
+def test_a_guest_who_may_not_look_around_sees_where_it_is():
+    bot = make_bot("keeper", space=make_space(platform="faulty"))
+    mine, root = make_channel(bot, "mine"), cast.root()
+    url = page_of("channels_found", bot)
+
+    faulty.script(faulty.before(Forbidden("Guests may not.")), operation="list_joinable_channels")
+    as_guest = text_of(root.get(url))
+    faulty.script(faulty.before(KeyError("id")), operation="list_channels")
+    broken = text_of(root.get(url))
+    faulty.reset()
+
+    assert f'value="{mine.remote_id}" checked disabled' in as_guest
+    assert "The channels could not be read." in broken
+    assert "the log has the details" in broken
+
+
+def test_where_too_many_wait_the_list_can_be_asked_for_again(bot, settings, monkeypatch):
+    monkeypatch.setattr(outside, "PATIENCE_SECONDS", 0.01)
+
+    with all_places_taken(settings):
+        page = text_of(cast.root().get(page_of("channels_found", bot)))
+
+    assert "Too many requests are waiting for platforms" in page
+    assert "Try again</button>" in page
+
+
 def test_pressing_twice_asks_once(bot):
     room, root = make_room(bot, "open"), cast.root()
 
@@ -421,6 +527,32 @@ def test_the_bot_says_hello_once_in_a_channel(bot):
     job = Job.objects.get(kind=JobKind.POST)
     assert (job.state, job.payload["text"]) == (WorkState.SUCCEEDED, "Hello, I am Keeper.")
     assert "greeted" in text_of(root.get(urls.pop()))
+
+
+def test_a_greeting_that_is_not_out_is_not_called_one_and_one_that_failed_is_tried_anew(bot):
+    channel, root = make_channel(bot, "lobby"), cast.root()
+    url = root.post(page_of("hello", bot), {"channel": channel.pk}).url
+    waiting = text_of(root.get(url))
+    Job.objects.filter(kind=JobKind.POST).update(state=WorkState.FAILED)
+    failed = text_of(root.get(url))
+
+    first = Job.objects.get(kind=JobKind.POST)
+    root.post(url, {"channel": channel.pk, "after": first.pk})
+
+    for page in (waiting, failed):
+        assert "greeted" not in page
+    assert "under way" in waiting
+    assert f'name="after" value="{first.pk}"' in failed
+    assert Job.objects.filter(kind=JobKind.POST).count() == 2
+
+
+def test_the_newest_of_many_jobs_is_followed(bot):
+    channel, root = make_channel(bot, "lobby"), cast.root()
+    many = [_job_of(bot) for _ in range(50)]
+
+    answer = root.post(page_of("hello", bot, job=many), {"channel": channel.pk})
+
+    assert "Say hello in" in text_of(root.get(answer.url))
 
 
 @pytest.mark.parametrize("channel", ["", "x", "0", "9" * 30])

@@ -160,6 +160,7 @@ IN_STEPS = {
     "bots.JobGroup press cancel",
     "bots.JobGroup press retry",
     "bots.JobGroup press run",
+    "bots.JobGroup press take-up",
 }
 # Nothing changes by it but what somebody is about to do.
 ONLY_PLAN = {
@@ -438,6 +439,22 @@ def test_somebody_changes_their_own_password(world):
     entry = AuditEntry.objects.get()
     assert (entry.actor_label, entry.label, entry.action) == ("eve", "eve", "user.changed")
     assert entry.changes == [{"field": "Password", "before": "set", "after": "changed"}]
+
+
+def test_a_password_that_is_switched_off_and_on_again_is_told(world):
+    root = cast.root()
+    page = world.url("auth.User page password_change")
+    AuditEntry.objects.all().delete()
+
+    root.post(page, {"usable_password": "false", "unset-password": "yes"})
+    root.post(page, PASSWORDS | {"usable_password": "true"})
+
+    on, off = AuditEntry.objects.all()
+    assert {(one.action, one.actor_label, one.label) for one in (on, off)} == {
+        ("user.changed", "root", "dora")
+    }
+    assert off.changes == [{"field": "Password", "before": "set", "after": "removed"}]
+    assert on.changes == [{"field": "Password", "before": "", "after": "set"}]
 
 
 # Reading ----------------------------------------------------------------------------------------

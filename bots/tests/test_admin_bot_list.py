@@ -7,13 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from bots import labels, lifecycle, tasks
+from bots import bulk_actions, labels, lifecycle, tasks
 from bots.admin import bot_rotation
 from bots.models import Bot, BulkAction, Connection, Credential, Job, Label, State
 from bots.tests import cast
@@ -89,6 +90,20 @@ def test_it_says_how_many_jobs_wait_and_for_how_long(echo):
 
     assert "2 waiting" in page
     assert "for 3 min" in page
+
+
+def test_a_crowd_is_not_counted_to_its_end(echo, monkeypatch):
+    monkeypatch.setattr("bots.admin.counting.MOST", 2)
+    for name in ("lobby", "hall"):
+        channel = make_channel(echo, name)
+        for _ in range(3):
+            make_job(echo, channel)
+
+    page = text_of(cast.root().get(reverse(LIST)))
+
+    assert "more than 2 waiting" in page
+    jobs = reverse("admin:bots_job_changelist")
+    assert f'href="{jobs}?bot__id__exact={echo.pk}&state__exact=queued"' in page
 
 
 def test_many_bots_cost_as_many_queries_as_few(echo):
@@ -178,6 +193,23 @@ def test_bots_are_found(query, found, echo, bell):
     assert listed(cast.root(), **query) == found
 
 
+def test_it_is_sorted_by_the_state_that_it_shows(echo, bell):
+    Connection.objects.filter(bot=echo).update(  # it is stale by now
+        state=State.LIVE, lease_until=timezone.now() - timedelta(minutes=1)
+    )
+    Connection.objects.filter(bot=bell).update(
+        state=State.RECONNECTING, lease_until=timezone.now() + timedelta(minutes=1)
+    )
+
+    root = cast.root()
+
+    upwards = root.get(reverse(LIST, query={"o": "2"})).context["cl"].result_list
+    downwards = root.get(reverse(LIST, query={"o": "-2"})).context["cl"].result_list
+
+    assert [bot.slug for bot in upwards] == ["bell", "echo"]
+    assert [bot.slug for bot in downwards] == ["echo", "bell"]
+
+
 @pytest.mark.parametrize("order", ["1", "-1", "2", "3", "-5", "99", "x"])
 def test_it_can_be_sorted(order, echo, bell):
     assert listed(cast.root(), o=order) == {"echo", "bell"}
@@ -203,6 +235,15 @@ def test_labels_are_entered_with_commas_between_them(echo):
 
     assert answer.status_code == 302
     assert labels_of(echo) == ["night shift", "ops"]
+
+
+def test_a_label_goes_with_its_bot_when_that_is_deleted(echo, bell):
+    labels.put_on(echo, ["night", "ops"])
+    labels.put_on(bell, ["ops"])
+
+    lifecycle.delete(echo)
+
+    assert [label.name for label in Label.objects.all()] == ["ops"]
 
 
 def test_a_label_goes_with_its_last_bot(echo, bell):
@@ -302,6 +343,17 @@ def test_with_nonsense_nothing_begins(bots, echo):
     assert not BulkAction.objects.exists()
 
 
+def test_more_bots_than_a_form_may_name_are_refused(echo):
+    root = cast.root()
+    for name in ("stop_many", "rotate_many"):
+        answer = root.post(
+            reverse(f"admin:bots_bot_{name}"), {"bots": ",".join(map(str, range(300_000)))}
+        )
+        assert "At most 10,000 bots at once." in text_of(root.get(answer.url))
+
+    assert not BulkAction.objects.exists()
+
+
 def test_bots_of_others_are_left_out(echo, bell):
     client = cast.alice(echo)
 
@@ -359,6 +411,14 @@ def test_a_bot_left_empty_is_left_alone(echo, bell):
     assert [item.bot for item in BulkAction.objects.get().items.all()] == [echo]
 
 
+def test_of_another_file_only_the_first_lines_are_told(echo):
+    answer = rotate(cast.root(), echo, lines="a line\n" * 100_000)
+
+    page = text_of(answer)
+    assert page.count("does not begin with the slug") == 20
+    assert "Line 21 and those after it were not read." in page
+
+
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
@@ -414,7 +474,9 @@ def test_its_page_has_the_failed_first_and_tries_them_again(echo, bell):
     again = BulkAction.objects.latest("pk")
     assert answer.url == page_of(again)
     assert [item.bot for item in again.items.all()] == [echo]
-    assert str(again) in text_of(root.get(page_of(action)))
+    page = text_of(root.get(page_of(action)))
+    assert str(again) in page
+    assert "Retry the failed" not in page  # it has a page of its own
 
 
 def test_its_page_follows_until_it_is_over(echo):
@@ -442,6 +504,32 @@ def test_an_operator_counts_their_own_bots_only(echo, bell):
     assert "Retry the failed" not in page
     rows = bob.get(reverse("admin:bots_bulkaction_changelist")).context["cl"].result_list
     assert [row.progress.total for row in rows] == [1]
+
+
+def test_an_operator_is_told_nothing_of_what_was_done_with_other_bots(echo, bell):
+    lifecycle.stop(bell)
+    root = cast.root()
+    action = begun_with(root, "reconnect_chosen", echo, bell)
+    waits = begun_with(root, "sync_chosen", bell)
+    BulkAction.objects.filter(pk=action.pk).update(finished_at=None)
+    again = bulk_actions.retry(action, user=User.objects.get(username="root"))
+    bob = cast.bob(echo)
+
+    assert str(again) not in text_of(bob.get(page_of(action)))
+    listed = text_of(bob.get(reverse("admin:bots_bulkaction_changelist")))
+    assert "under way" not in listed
+    assert page_of(waits) not in listed
+
+
+def test_the_page_of_a_job_leads_to_the_bulk_action(echo):
+    root = cast.root()
+    action = begun_with(root, "sync_chosen", echo)
+    run_lanes()
+
+    page = text_of(root.get(reverse("admin:bots_job_change", args=[Job.objects.get().pk])))
+
+    assert page_of(action) in page
+    assert "succeeded" in page
 
 
 def test_for_who_sees_none_of_its_bots_it_does_not_exist(echo):

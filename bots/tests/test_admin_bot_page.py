@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from django.utils import timezone
 
 from bots import clients, lifecycle, tasks
 from bots.admin import bot_credentials, bot_history
+from bots.api import outside
 from bots.connections import states
 from bots.incidents import looking
 from bots.models import Bot, Credential, Event, HeldSecret, Lane, State
@@ -276,6 +278,30 @@ def test_after_ten_minutes_nothing_is_kept(bot, monkeypatch):
 
     assert "not kept any more" in text_of(answer)
     assert Credential.objects.get().value == before
+
+
+def test_where_too_many_wait_nothing_is_lost(bot, settings, monkeypatch):
+    monkeypatch.setattr(outside, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setenv("BOT_ECHO", SECRET)
+    root = cast.root()
+    other = cast.browser(User.objects.create_superuser("other", password="password"))
+    entered = {"credential_secret": "$BOT_ECHO"}
+    root.post(credentials_of(bot), entered)
+
+    with ExitStack() as waiting:
+        for _ in range(settings.BOTADMIN_WEB_THREADS // 2):
+            waiting.enter_context(outside.place())
+        answers = [
+            root.post(credentials_of(bot), {"use": "1"}),
+            other.post(credentials_of(bot), entered),
+        ]
+        told = told_by_a_test(root, bot)
+
+    for answer in answers:
+        assert "Too many requests are waiting for platforms" in text_of(answer)
+    assert told[0]["level"] == "error"
+    used = root.post(credentials_of(bot), {"use": "1"}, follow=True)
+    assert "uses the new credentials" in text_of(used)
 
 
 def test_what_nobody_came_back_for_is_removed(bot, monkeypatch):

@@ -116,6 +116,22 @@ def test_a_crowd_of_jobs_is_not_counted_to_its_end(monkeypatch):
     assert "2+ jobs waiting" in text_of(piece(cast.root(), "work"))
 
 
+def test_a_crowd_for_later_hides_nothing_that_waits_now(monkeypatch):
+    monkeypatch.setattr("bots.admin.fleet.work.COUNTED", 2)
+    bot = make_bot()
+    channel = make_channel(bot)
+    for _ in range(3):
+        make_job(bot, channel, not_before=timezone.now() + timedelta(days=1))
+    make_job(bot, channel)
+    hours_ago = timezone.now() - timedelta(hours=3)
+    retried = make_job(bot, channel)
+    Job.objects.filter(pk=retried.pk).update(
+        created_at=hours_ago, attempts=2, not_before=timezone.now() + timedelta(minutes=1)
+    )
+
+    assert "2 jobs waiting oldest: 3 h, 2+ for later" in text_of(piece(cast.root(), "work"))
+
+
 def test_failures_lead_to_the_jobs_that_failed():
     bot = make_bot()
     sequence.number()
@@ -131,7 +147,7 @@ def test_failures_lead_to_the_jobs_that_failed():
 
     assert "not&amp;found 1" in text_of(told)
     jobs = reverse("admin:bots_job_changelist")
-    assert f'href="{jobs}?state__exact=failed&amp;error_code=not%26found"' in told
+    assert f'href="{jobs}?state__exact=failed&amp;error_code=not%26found&amp;since=day"' in told
 
 
 def test_messages_of_the_last_day_are_told_in_words_and_for_the_drawing():
@@ -168,7 +184,7 @@ def test_who_needs_somebody_is_named_with_the_reason_and_the_way_beside_it():
         assert words in text_of(told)
     lost, refused = (Bot.objects.get(slug=slug) for slug in ("lost", "refused"))
     assert reverse("admin:bots_bot_do", args=[lost.pk, "reconnect"]) in told
-    assert reverse("admin:bots_bot_do", args=[refused.pk, "test"]) in told
+    assert f"{reverse('admin:bots_bot_change', args=[refused.pk])}#test" in told
     assert reverse("admin:bots_bot_credentials", args=[refused.pk]) in told
     assert "live0" not in told
 
@@ -182,6 +198,18 @@ def test_a_button_beside_a_bot_does_what_it_says():
     assert alice.post(url).status_code == 302
 
     assert Bot.objects.get(pk=bot.pk).generation == bot.generation + 1
+
+
+@pytest.mark.parametrize("foreign", ["", "https://elsewhere.example/", "//elsewhere.example"])
+def test_after_a_button_one_is_back_where_it_stands(foreign):
+    bot = make_bot()
+    write(bot, state=State.RECONNECTING, since=timezone.now() - timedelta(hours=1))
+    root = cast.root()
+    url = reverse("admin:bots_bot_do", args=[bot.pk, "reconnect"])
+    assert f'<input type="hidden" name="next" value="{FRONT}">' in piece(root, "attention")
+
+    assert root.post(url, {"next": FRONT}).url == FRONT
+    assert root.post(url, {"next": foreign}).url == reverse("admin:bots_bot_change", args=[bot.pk])
 
 
 def test_who_only_watches_sees_everything_and_has_no_buttons():
@@ -229,6 +257,8 @@ def test_operators_see_the_figures_of_their_bots_alone():
     for words in ("1 bot ", "1 bot needs somebody", "1 job waiting", "1 in the last day"):
         assert words in told
     assert "other" not in told.replace("other codes", "")
+    for words in ("process holds", "worker runs"):
+        assert words not in told  # how many there are tells of the bots of others
     everything = text_of(page(cast.root()))
     for words in ("2 bots", "6 jobs waiting", "6 in the last day"):
         assert words in everything
@@ -340,7 +370,7 @@ def test_each_step_has_one_button_and_only_the_next_one():
     assert [url in tour(root) for url in urls] == [False, True]
 
     bot = make_bot()
-    assert reverse("admin:bots_bot_do", args=[bot.pk, "test"]) in tour(root)
+    assert f"{reverse('admin:bots_bot_change', args=[bot.pk])}#test" in tour(root)
     lifecycle.stop(bot)
     assert reverse("admin:bots_bot_do", args=[bot.pk, "start"]) in tour(root)
     assert tour(root).count("<form") == 1

@@ -5,6 +5,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
@@ -389,6 +390,26 @@ def test_many_go_some_at_a_time_and_the_page_says_how_many_are_left(bot, lobby, 
     root.post(url)
 
     assert states(*waiting) == ["cancelled"] * 3
+
+
+def test_what_is_left_is_what_still_matches(bot, lobby, monkeypatch):
+    waiting = [make_job(bot, lobby) for _ in range(3)]
+    monkeypatch.setattr(job_many, "AT_ONCE", 2)
+    root = cast.root()
+    asked: list[str] = []
+
+    def a_worker_is_faster(execute, sql, *more):
+        was_read = bool(asked) and asked[-1].endswith("LIMIT 2")  # those that are cancelled next
+        asked.append(sql)
+        if was_read:
+            Job.objects.filter(pk__lt=waiting[-1].pk).update(state=WorkState.RUNNING)
+        return execute(sql, *more)
+
+    with connection.execute_wrapper(a_worker_is_faster):
+        page = text_of(root.post(all_that_match("cancel", state__exact="queued")))
+
+    assert "<strong>1</strong> job that matches can be cancelled" in page
+    assert states(*waiting) == ["running", "running", "queued"]
 
 
 def test_what_failed_again_since_the_question_is_not_retried_for_ever(bot, lobby):

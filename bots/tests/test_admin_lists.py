@@ -12,9 +12,26 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from bots import processes
-from bots.models import ApiToken, AuditEntry, Bot, Event, HandlerRun, Lane, LaneKind, Process
+from bots.models import (
+    ApiToken,
+    AuditEntry,
+    Bot,
+    Event,
+    HandlerRun,
+    Job,
+    Lane,
+    LaneKind,
+    Process,
+)
 from bots.tests import cast
-from bots.tests.builders import make_bot, make_channel, make_job, make_token, run_lanes
+from bots.tests.builders import (
+    make_bot,
+    make_channel,
+    make_job,
+    make_space,
+    make_token,
+    run_lanes,
+)
 from spaces.models import Channel, Person
 
 pytestmark = pytest.mark.django_db
@@ -91,6 +108,8 @@ def test_every_list_can_be_searched_for_anything(words):
     ("model", "query", "shown", "hidden"),
     [
         ("bots_bot", "space__id__exact={bot.space_id}", "Bot 1", "Nothing matches"),
+        ("bots_job", "bot__space__id__exact={bot.space_id}", "succeeded", "Nothing matches"),
+        ("spaces_person", "space__id__exact={bot.space_id}", "person1", "Nothing matches"),
         ("bots_bot", "state=live", "Nothing matches", "Bot 1"),
         ("bots_job", "state__exact=succeeded", "succeeded", "Nothing matches"),
         ("bots_job", "state__exact=failed", "Nothing matches", "message.post"),
@@ -117,6 +136,16 @@ def test_lists_are_filtered(model, query, shown, hidden):
     rows = rows.partition('id="changelist-filter"')[0]
     assert shown in rows
     assert hidden not in re.sub(r"<option.*?</option>", "", rows)
+
+
+@pytest.mark.parametrize("model", [Bot, Job, Channel, Person], ids=lambda m: m._meta.label)
+def test_spaces_are_looked_up_and_not_all_named_on_the_page(model):
+    make_space("belfry", name="Belfry")
+    root = cast.root()
+
+    assert "Belfry" not in root.get(list_of(model)).content.decode()
+    asked = {"app_label": "bots", "model_name": "bot", "field_name": "space", "term": "belf"}
+    assert "Belfry" in root.get(reverse("admin:autocomplete"), asked).content.decode()
 
 
 @pytest.mark.parametrize(
@@ -205,6 +234,19 @@ def test_processes_are_alive_or_silent():
 
     assert "alive" in page
     assert "silent" in page
+
+
+def test_a_crowd_in_a_lane_is_not_counted_to_its_end(monkeypatch):
+    monkeypatch.setattr("bots.admin.counting.MOST", 2)
+    bot = make_bot()
+    channel = make_channel(bot)
+    for _ in range(4):
+        make_job(bot, channel)
+    lane = Lane.objects.get(bot=bot, key__startswith="channel:")
+    root = cast.root()
+
+    for url in (list_of(Lane), reverse("admin:bots_lane_change", args=[lane.pk])):
+        assert "more than 2" in root.get(url).content.decode()
 
 
 def test_lanes_tell_how_much_waits():

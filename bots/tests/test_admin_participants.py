@@ -14,7 +14,7 @@ from django.urls import reverse
 from bots import job_groups
 from bots.admin.group_results import harmless
 from bots.job_groups import Wanted
-from bots.models import Bot, GroupKind, GroupState, Job, JobGroup
+from bots.models import Bot, GroupKind, GroupState, Job, JobGroup, WorkState
 from bots.tests import cast
 from bots.tests.builders import make_bot, make_channel, make_person, make_space, run_lanes
 from spaces.models import Channel, LocalMember
@@ -23,7 +23,7 @@ from spaces.testing import faulty
 
 pytestmark = pytest.mark.django_db
 
-PRESSES = ["run", "leave-out", "check-again", "retry", "cancel"]
+PRESSES = ["run", "leave-out", "check-again", "retry", "take-up", "cancel"]
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_the_search_for_channels_finds_those_where_people_can_be_added(bot, lobb
 
 
 def test_a_list_that_was_pasted_becomes_a_dry_run(bot, lobby):
-    people = "Anna <anna@acme.example>;\n@bert\n@bert\n"
+    people = "E-Mail\nAnna <anna@acme.example>;\n@bert\n@bert\n"
 
     answer = cast.root().post(
         url("people", bot.pk), entered(lobby, people=people, moderator="on"), follow=True
@@ -106,6 +106,7 @@ def test_a_list_that_was_pasted_becomes_a_dry_run(bot, lobby):
     assert answer.redirect_chain == [(url("change", group.pk), 302)]
     page = text_of(answer)
     assert "2 people were read. Somebody was named twice 1 time; that counts once." in page
+    assert "Passed over, as headings or as names beside an address: 1 (E-Mail)." in page
     assert "Add 2 people to 1 channel as moderators" in page
     assert group.requested_by == "root"
 
@@ -202,6 +203,50 @@ def test_what_failed_is_first_and_tried_again(bot, lobby):
 
     press(root, group, "retry")
     assert go_on(group).failed_count == 0
+
+
+def test_what_was_cancelled_is_taken_up_again_or_becomes_another_list(bot, lobby):
+    group = group_of(bot, lobby, "@anna", "@dora")
+    root = cast.root()
+    press(root, group, "run")
+    page = text_of(press(root, group, "cancel"))
+    assert "being cancelled" in page
+    assert "Cancel what waits" not in page
+    go_on(group)
+
+    page = text_of(root.get(url("change", group.pk)))
+    assert "Finished: 1 of 1 was cancelled." in page
+    assert "Correct the list" in page
+    assert "Take up the 1 that were cancelled" in page
+
+    press(root, group, "take-up")
+    go_on(group)
+    assert "Finished: all 1 are done." in text_of(root.get(url("change", group.pk)))
+
+
+def test_a_job_that_waits_for_a_person_is_named_on_the_page_of_its_group(bot, lobby):
+    group = group_of(bot, lobby, "@anna")
+    root = cast.root()
+    press(root, group, "run")
+    job_groups.work(group.pk)
+    job = group.jobs.get()
+
+    Job.objects.update(state=WorkState.UNCERTAIN)
+
+    page = root.get(url("change", group.pk)).content.decode()
+    assert "Nobody knows whether this job was done" in page
+    assert reverse("admin:bots_job_change", args=[job.pk]) in page
+
+
+def test_the_page_of_a_job_leads_to_its_group(bot, lobby):
+    group = group_of(bot, lobby, "@anna")
+    root = cast.root()
+    press(root, group, "run")
+    go_on(group)
+
+    page = text_of(root.get(reverse("admin:bots_job_change", args=[group.jobs.get().pk])))
+
+    assert url("change", group.pk) in page
 
 
 def test_undoing_asks_first_with_the_numbers(bot, lobby):

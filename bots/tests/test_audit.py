@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, User
 from django.core.management import call_command
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 from rest_framework.test import APIClient
@@ -40,6 +40,7 @@ from spaces.models import Space
 pytestmark = pytest.mark.django_db
 
 API = "/api/v1/"
+DEADLINE = 10.0  # seconds
 ALICE = By(label="alice", key="user:7", door=Door.ADMIN)
 WHISPER = "whisper-it-to-nobody"
 
@@ -144,6 +145,27 @@ def test_a_part_of_it_that_is_rolled_back_is_not_told(bot):
             bot.groups.add(Group.objects.create(name="night shift"))
 
     assert changes(AuditEntry.objects.get()) == {"Groups": ("", "night shift")}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_change_the_same_at_once_each_is_told_with_what_they_did(bot):
+    begun = threading.Event()
+
+    def change_it_too():
+        begun.set()
+        with audit.changing(bot, ["name"]):
+            Bot.objects.update(name="Macaw")
+        connection.close()
+
+    second = threading.Thread(target=change_it_too)
+    with audit.changing(bot, ["name"]):
+        second.start()
+        begun.wait(DEADLINE)
+        Bot.objects.update(name="Parrot")
+    second.join(DEADLINE)
+
+    told = [changes(entry)["Name"] for entry in AuditEntry.objects.order_by("pk")]
+    assert told == [("Echo", "Parrot"), ("Parrot", "Macaw")]
 
 
 def test_an_entry_outlives_what_it_is_about(bot):

@@ -237,8 +237,7 @@ def test_a_worker_that_dies_in_the_middle_leaves_both_or_nothing(pair, alice):
         tasks.work_on_bulk_action(action.pk)
     assert all(Bot.objects.values_list("enabled", flat=True))  # not half of it
 
-    let_claims_end()
-    work(action)
+    work(action)  # at once: the database is back
 
     assert set(outcomes(action).values()) == {("done", "")}
     assert set(Bot.objects.values_list("generation", flat=True)) == {pair[0].generation + 1}
@@ -246,8 +245,8 @@ def test_a_worker_that_dies_in_the_middle_leaves_both_or_nothing(pair, alice):
 
 def test_what_a_dead_worker_had_claimed_is_left_to_others_for_a_moment(pair, alice):
     action = bulk_actions.ask(BulkKind.STOP, pair, user=alice)
-    with database_cut_off_at('"detail" = '), pytest.raises(OperationalError):
-        tasks.work_on_bulk_action(action.pk)
+    claimed = action.items.filter(bot=pair[0])
+    claimed.update(claimed_until=timezone.now() + bulk_actions.CLAIMED)
     take_queued(tasks.work_on_bulk_action)
 
     bulk_actions.sweep()
@@ -256,6 +255,19 @@ def test_what_a_dead_worker_had_claimed_is_left_to_others_for_a_moment(pair, ali
     let_claims_end()
     bulk_actions.sweep()
     assert take_queued(tasks.work_on_bulk_action) == [[action.pk]]
+
+
+def test_one_whose_turn_breaks_holds_up_no_other(pair, alice):
+    action = bulk_actions.rotate({bot: {"secret": NEW} for bot in pair}, user=alice)
+    action.items.filter(bot=pair[0]).update(values=secrets.encrypt("nothing that we wrote"))
+
+    work(action)
+
+    assert outcomes(action) == {
+        "Echo": ("failed", "broke"),
+        "Bell": ("failed", "credentials_refused"),
+    }
+    assert action.items.get(bot=pair[0]).values == ""
 
 
 def test_a_wake_up_that_comes_twice_does_nothing_twice(echo, alice):
@@ -272,7 +284,6 @@ def test_a_job_is_made_once_also_when_its_worker_dies(echo, alice):
     with database_cut_off_at('"detail" = '), pytest.raises(OperationalError):
         tasks.work_on_bulk_action(action.pk)
 
-    let_claims_end()
     work(action)
 
     assert only(action).job == Job.objects.get()
@@ -300,6 +311,26 @@ def test_what_failed_is_tried_again_by_an_action_of_its_own(pair, alice):
     assert outcomes(again) == {"Echo": ("done", "")}
     assert again.retry_of == first
     assert outcomes(first)["Echo"] == ("failed", "switched_off")
+
+
+def test_what_was_tried_again_already_is_tried_again_from_there(pair, alice):
+    lifecycle.stop(pair[0])
+    first = work(bulk_actions.ask(BulkKind.RECONNECT, pair, user=alice))
+    again = work(bulk_actions.retry(first, user=alice))
+
+    with pytest.raises(Invalid):
+        bulk_actions.retry(first, user=alice)
+
+    assert bulk_actions.failed_bots(again, alice) == [pair[0]]
+
+
+def test_what_somebody_decided_otherwise_since_is_not_tried_again(echo, alice):
+    lifecycle.stop(echo)
+    start = bulk_actions.ask(BulkKind.START, [echo], user=alice)
+    work(bulk_actions.ask(BulkKind.STOP, [echo], user=alice))
+
+    with pytest.raises(Invalid):
+        bulk_actions.retry(work(start), user=alice)
 
 
 def test_where_nothing_failed_there_is_nothing_to_retry(echo, alice):

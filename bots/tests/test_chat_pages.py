@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from bots import lifecycle
-from bots.chat import markdown
+from bots.chat import markdown, timeline
 from bots.models import Bot, Direction, Job, Message
 from bots.tests import cast
 from bots.tests.builders import (
@@ -409,6 +409,36 @@ def test_a_thread_has_a_page_of_its_own(bot, vault):
     assert 'aria-label="Thread"' in page
 
 
+def test_answers_are_counted_as_far_as_somebody_counts(bot, vault):
+    top = say(bot, vault, "the question")
+    few = say(bot, vault, "another")
+    say(bot, vault, "the answer", thread=few.remote_id)
+    Message.objects.bulk_create(
+        Message(
+            bot=bot,
+            channel=vault,
+            remote_id=f"a{number}",
+            direction=Direction.IN,
+            sent_at=top.sent_at - timedelta(days=1),
+            thread=top.remote_id,
+        )
+        for number in range(timeline.MOST_ANSWERS + 20)
+    )
+
+    room = cast.root().get(url("room", bot.slug, vault.pk)).content.decode()
+
+    assert "More than 100 answers" in room
+    assert "1 answer</a>" in room
+
+
+def test_a_page_that_changes_nothing_writes_no_session(bot, vault):
+    root = cast.root()
+    page = url("room", bot.slug, vault.pk)
+
+    assert "sessionid" in root.get(page).cookies
+    assert "sessionid" not in root.get(page).cookies
+
+
 def test_what_is_queued_shows_and_becomes_the_message(bot, vault):
     root, log = cast.root(), url("log", bot.slug, vault.pk)
     job = make_job(bot, vault, "on its way")
@@ -473,3 +503,9 @@ def test_markdown_is_shown_and_headings_are_none_of_the_page():
     assert "<strong>Big</strong>" in html
     assert "<em>a</em> <strong>b</strong> <code>c</code>" in html
     assert 'href="https://a.example/x" target="_blank" rel="noopener noreferrer nofollow"' in html
+
+
+def test_texts_that_nobody_reads_in_a_bubble_stay_as_they_were_written():
+    html = markdown.rendered("**a** <b> " + "http://a" * 2_000)
+
+    assert html.startswith("<p>**a** &lt;b&gt; http://ahttp")

@@ -4,6 +4,8 @@ messages."""
 from __future__ import annotations
 
 import json
+import threading
+from contextlib import ExitStack
 from uuid import uuid4
 
 import pytest
@@ -12,11 +14,14 @@ from django.test import Client
 from django.urls import reverse
 
 from bots import clients, demo, lifecycle
+from bots.api import outside
+from bots.chat import speaking
 from bots.connections import poller
 from bots.models import Bot, Job, JobKind, Message
 from bots.tests import cast
-from bots.tests.builders import make_bot, make_channel, make_space, run_lanes
-from spaces.models import Channel, LocalAccount, LocalMessage
+from bots.tests.builders import SECRET, make_bot, make_channel, make_space, run_lanes
+from spaces import sync
+from spaces.models import Channel, LocalAccount, LocalMessage, Person
 from spaces.platforms.errors import Unavailable
 from spaces.platforms.messages import ChannelKind
 from spaces.testing import faulty
@@ -189,6 +194,58 @@ def test_a_platform_that_is_away_is_told_and_nothing_breaks(db):
     assert "The file was not fetched. It is away." in file.content.decode()
 
 
+def test_a_picture_of_unknown_size_is_no_picture_in_its_place(alice, bot, lobby):
+    message = Message.objects.create(
+        bot=bot,
+        channel=lobby,
+        remote_id="1",
+        direction="in",
+        sent_at="2026-11-20T00:00Z",
+        files=[{"id": "7", "name": "cat.png", "content_type": "image/png", "size": 0}],
+    )
+
+    page = alice.get(url("log", bot.slug, lobby.pk)).content.decode()
+
+    assert "cat.png" in page
+    assert "<img" not in page
+    assert alice.get(url("image", bot.slug, lobby.pk, message.pk, 0)).status_code == 404
+
+
+def test_pictures_wait_for_their_turn_and_not_for_long(alice, bot, lobby, settings, monkeypatch):
+    say(alice, lobby, bot, uploads=[SimpleUploadedFile("cat.png", PNG, "image/png")])
+    run_lanes()
+    hear(bot)
+    picture = url("image", bot.slug, lobby.pk, Message.objects.get().pk, 0)
+
+    with ExitStack() as waiting:
+        for _ in range(settings.BOTADMIN_WEB_THREADS // 2):
+            waiting.enter_context(outside.place())
+        soon = threading.Timer(0.2, waiting.close)
+        soon.start()
+        in_time = alice.get(picture).status_code
+        soon.join()
+    monkeypatch.setattr(outside, "PATIENCE_SECONDS", 0.01)
+    with ExitStack() as waiting:
+        for _ in range(settings.BOTADMIN_WEB_THREADS // 2):
+            waiting.enter_context(outside.place())
+        too_late = alice.get(picture).status_code
+
+    assert (in_time, too_late) == (200, 503)
+
+
+def test_what_a_platform_says_holds_no_secret(db):
+    bot = make_bot("clumsy", space=make_space("shaky", platform="faulty"))
+    room, root = make_channel(bot, "lobby"), cast.root()
+    with clients.borrow(bot):  # from here on its secrets are known
+        pass
+    faulty.script(faulty.before(Unavailable(f"No answer to {SECRET}.")), operation="history")
+
+    answer = root.post(url("older", "clumsy", room.pk), follow=True).content.decode()
+
+    assert "No answer to" in answer
+    assert SECRET not in answer
+
+
 def test_only_one_person_sees_what_is_for_them(alice, bot, lobby):
     answer = say(alice, lobby, bot, text="psst", only_for="dora")
     run_lanes()
@@ -239,6 +296,26 @@ def test_a_person_says_something_and_a_handler_answers(alice, bot, lobby):
     html = alice.get(url("log", bot.slug, lobby.pk)).content.decode()
     assert html.index("<strong>Dora</strong>") < html.index("<strong>Echo</strong>")
     assert html.count("<p>ping</p>") == 2
+
+
+def test_words_that_were_corrected_are_not_taken_for_the_first_ones(alice, bot, lobby):
+    for text in ("helo", "hello"):
+        say(alice, lobby, bot, once="1", text=text, speaker="dora")
+
+    assert set(LocalMessage.objects.values_list("text", flat=True)) == {"helo", "hello"}
+
+
+def test_a_member_who_is_on_no_list_is_one_all_the_same(alice, bot):
+    private = make_channel(bot, "private", kind=ChannelKind.PRIVATE, people=["zora"])
+    crowd = [
+        Person(space=bot.space, remote_id=f"p{number}", username=f"a{number}")
+        for number in range(speaking.MOST)
+    ]
+    sync.take_parts((private.pk, person.pk) for person in Person.objects.bulk_create(crowd))
+
+    say(alice, private, bot, text="hi", speaker="+", newcomer="zora")
+
+    assert LocalMessage.objects.get().room.name == "private"
 
 
 def test_somebody_new_joins_a_public_room(alice, bot, lobby):
@@ -389,7 +466,7 @@ def test_older_messages_are_read_from_the_platform(alice, bot, lobby):
     assert "Read from the platform: 1 more messages." in answer
     assert "before the bot listened" in answer
     again = alice.post(url("older", bot.slug, lobby.pk), follow=True).content.decode()
-    assert "nothing that is not shown here already" in again
+    assert "nothing new" in again
 
 
 # Before it is sent --------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from bots.models import (
     Permission,
     Plan,
     Priority,
+    WorkState,
 )
 from bots.refusals import Conflict, Invalid, NotPermitted
 from bots.tests.builders import (
@@ -32,7 +33,13 @@ from bots.tests.builders import (
     run_lanes,
 )
 from spaces.models import Channel, LocalAccount, LocalMember, Person
-from spaces.platforms.errors import CredentialsRefused, Forbidden, RateLimited, Unavailable
+from spaces.platforms.errors import (
+    CredentialsRefused,
+    Forbidden,
+    Misconfigured,
+    RateLimited,
+    Unavailable,
+)
 from spaces.testing import faulty
 
 pytestmark = pytest.mark.django_db
@@ -127,6 +134,8 @@ ANNA, BERT = "anna@acme.example", "bert@acme.example"
         ("an\0na", ["an\ufffdna"]),
         ("Anna Ant", ["Anna Ant"]),
         (" ,; \n\t\n", []),
+        ("name\nanna", ["anna"]),
+        ("user", ["user"]),
     ],
 )
 def test_people_are_read_in_any_usual_form(text, named):
@@ -138,6 +147,20 @@ def test_who_is_named_twice_is_read_once_and_counted():
 
     assert list(reading.people) == ["@anna", "bert"]
     assert reading.doubles == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "passed_over"),
+    [
+        (f"bert; Anna <{ANNA}>", ["bert"]),
+        (f"Ant, Anna <{ANNA}>", ["Ant"]),
+        (f"Anna Ant\t{ANNA}", ["Anna Ant"]),
+        ("name\nanna", ["name"]),
+        (f"{ANNA}, bert", []),
+    ],
+)
+def test_what_is_no_person_is_passed_over_and_told(text, passed_over):
+    assert list(job_groups.read(text).passed_over) == passed_over
 
 
 @pytest.mark.parametrize("pasted", ["," * 1_000_000, '",' * 500_000, "<" + "@" * 1_000_000])
@@ -292,6 +315,20 @@ def test_a_dry_run_stops_when_the_bot_is_refused_and_can_be_repeated(bot, lobby)
     assert go_on(group).state == GroupState.CHECKED
 
 
+def test_a_worker_that_is_late_does_not_stop_the_dry_run_that_was_begun_since(bot, lobby):
+    group = ask(bot, ["@dora"], [lobby])
+
+    def late(do):
+        job_groups.cancel(group)
+        job_groups.check_again(group)
+        raise Misconfigured("too late")
+
+    faulty.script(late, operation="list_participants")
+
+    assert go_on(group).state == GroupState.CHECKED
+    assert group.error_code == ""
+
+
 def test_a_fault_of_the_platforms_code_stops_the_dry_run(bot, lobby):
     faulty.script(faulty.before(ZeroDivisionError("oops")), operation="list_participants")
 
@@ -367,6 +404,7 @@ def test_a_dry_run_of_more_than_an_hour_ago_is_to_be_repeated(bot, lobby):
         job_groups.run(group)
     job_groups.check_again(group)
     go_on(group)
+    assert group.items.count() == 1  # of the dry run before nothing is left
     job_groups.run(group)
 
     assert go_on(group).state == GroupState.FINISHED
@@ -405,7 +443,7 @@ def test_only_those_it_failed_for_are_tried_again(bot, lobby, attic):
     failed = group.items.get(state=Fate.FAILED)
     assert (failed.code, failed.detail) == ("remote_forbidden", "not now")
 
-    assert job_groups.retry_failed(group) == 1
+    assert job_groups.try_again(group, Fate.FAILED) == 1
 
     go_on(group)
     assert (group.state, group.failed_count) == (GroupState.FINISHED, 0)
@@ -439,6 +477,80 @@ def test_what_waits_can_be_cancelled(bot, lobby, attic):
     assert go_on(group).state == GroupState.FINISHED
     assert set(fates(group).values()) == {"CANCELLED"}
     assert members(attic) == {"echo"}
+
+
+def test_what_comes_back_from_a_worker_after_cancelling_is_cancelled_too(bot, lobby):
+    people(bot, "anna")
+    group = checked(bot, ["@anna"], [lobby])
+    job_groups.run(group)
+    job_groups.work(group.pk)  # makes the job
+    Job.objects.update(state=WorkState.RUNNING)  # a worker has taken it
+    job_groups.cancel(group)
+    job_groups.work(group.pk)
+
+    Job.objects.update(state=WorkState.QUEUED)  # and had no time for it
+
+    assert go_on(group).state == GroupState.FINISHED
+    assert fates(group) == {("@anna", "lobby"): "CANCELLED"}
+    assert "anna" not in members(lobby)
+
+
+def test_nobody_is_called_cancelled_of_whom_it_is_not_known(bot, lobby):
+    people(bot, "anna")
+    group = checked(bot, ["@anna"], [lobby])
+    limit = RateLimited("slowly", retry_after=120)
+    faulty.script(faulty.after(limit), operation="add_participants")
+    job_groups.run(group)
+    go_on(group)
+
+    job_groups.cancel(group)
+    go_on(group)
+
+    assert (group.state, group.failed_count) == (GroupState.FINISHED, 1)
+    assert group.items.get().code == "unclear"
+    let_time_pass()
+    job_groups.try_again(group, Fate.FAILED)
+    assert fates(go_on(group)) == {("@anna", "lobby"): "DONE"}
+
+
+def test_what_was_cancelled_can_be_taken_up_again(bot, lobby, attic):
+    people(bot, "anna")
+    group = checked(bot, ["@anna"], [lobby, attic])
+    job_groups.run(group)
+    job_groups.work(group.pk)
+    job_groups.cancel(group)
+    go_on(group)
+
+    assert job_groups.try_again(group, Fate.CANCELLED) == 2
+
+    assert set(fates(go_on(group)).values()) == {"DONE"}
+    assert group.cancelled_at is None
+
+
+def test_a_job_of_a_cancelled_group_that_somebody_retries_is_done(bot, lobby):
+    people(bot, "anna")
+    group = checked(bot, ["@anna"], [lobby])
+    job_groups.run(group)
+    job_groups.work(group.pk)
+    job_groups.cancel(group)
+    go_on(group)
+
+    jobs.retry(group.jobs.get())
+
+    assert fates(go_on(group)) == {("@anna", "lobby"): "DONE"}
+    assert "anna" in members(lobby)
+
+
+def test_a_job_that_was_removed_before_anybody_looked_does_not_hold_up_its_group(bot, lobby):
+    people(bot, "anna")
+    group = checked(bot, ["@anna"], [lobby])
+    job_groups.run(group)
+    job_groups.work(group.pk)
+
+    Job.objects.all().delete()
+
+    assert (go_on(group).state, group.failed_count) == (GroupState.FINISHED, 1)
+    assert group.items.get().code == "job_removed"
 
 
 def test_a_permission_that_was_taken_away_meanwhile_fails_what_was_planned(bot, lobby):
@@ -488,6 +600,20 @@ def test_a_group_is_undone_once_however_often_it_is_asked_for(bot, lobby):
     second = job_groups.undo(group, requested_by="alice")
 
     assert first == second
+
+
+def test_undoing_that_was_cancelled_before_it_began_is_taken_up_again(bot, lobby):
+    people(bot, "anna")
+    group = ran(bot, ["@anna"], [lobby])
+    undoing = job_groups.undo(group, requested_by="alice")
+    job_groups.cancel(undoing)
+    assert fates(go_on(undoing)) == {("@anna", "lobby"): "CANCELLED"}
+    assert "anna" in members(lobby)
+
+    job_groups.try_again(undoing, Fate.CANCELLED)
+
+    assert fates(go_on(undoing)) == {("@anna", "lobby"): "DONE"}
+    assert "anna" not in members(lobby)
 
 
 def test_undoing_can_be_undone(bot, lobby):

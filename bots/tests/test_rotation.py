@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,8 @@ from bots import clients, lifecycle, rotation
 from bots.models import Bot, BotMemory, Credential, JobKind
 from bots.refusals import Invalid
 from bots.tests.builders import SECRET, make_bot, make_space, make_user
+from bots.tests.trouble import early_in_a_half_minute
+from spaces.models import LocalAccount
 from spaces.platforms.errors import Unavailable
 from spaces.testing import faulty
 from spaces.testing.mattermost import SimulatedMattermost
@@ -51,14 +55,19 @@ def stored(bot: Bot) -> list[tuple[str, str]]:
     return list(Credential.objects.filter(bot=bot).values_list("value", "reference"))
 
 
+def new_bot(slug: str, **changes: Any) -> Bot:
+    """One that never logged in."""
+    clients.close_idle(older_than=0)  # no client of an earlier test may be found
+    bot = Bot(**{"slug": slug, "name": slug.title(), "space": make_space()} | changes)
+    lifecycle.create(bot, requested_by="test")
+    return bot
+
+
 def mattermost_bot(server: SimulatedMattermost, **credentials: str) -> Bot:
     """A bot that has logged in with these, or with a token of the account `helper-bot`."""
     if not credentials:
         credentials = {"token": server.make.bot("helper-bot")[1]}
-    clients.close_idle(older_than=0)  # no client of an earlier test may be found
-    space = make_space("chat", platform="mattermost", url=server.url)
-    bot = Bot(slug="helper", name="Helper", space=space)
-    lifecycle.create(bot, requested_by="test")
+    bot = new_bot("helper", space=make_space("chat", platform="mattermost", url=server.url))
     lifecycle.set_credentials(bot, credentials, user=None)
     with clients.borrow(bot):
         pass
@@ -169,6 +178,69 @@ def test_a_code_of_a_second_factor_is_spent_once_by_trial_and_use_together(serve
 
     with clients.borrow(Bot.objects.select_related("space", "connection").get()) as platform:
         assert platform.connect().person.username == "alice"
+
+
+def test_a_code_that_the_bot_itself_has_just_used_does_not_make_good_credentials_bad(server):
+    secret = server.make.mfa_secret("alice")
+    early_in_a_half_minute(server)
+    bot = mattermost_bot(server, login="alice", password=PASSWORD, mfa=secret)
+
+    (finding,) = rotation.attempt(bot, {"password": PASSWORD}).findings
+
+    assert finding.code == "code_used"
+    assert "the next one comes in" in finding.text
+    assert "Try again" in finding.remedy
+    server.controls.advance(30)
+    assert replace(bot, password=PASSWORD).ok
+
+
+def test_what_trials_used_up_is_known_to_the_next_and_no_session_of_theirs(server):
+    bot = mattermost_bot(server, login="alice", password=PASSWORD)
+    secret = server.make.mfa_secret("alice")
+    early_in_a_half_minute(server)
+    tried = rotation.attempt(bot, {"mfa": secret})
+
+    again = rotation.attempt(bot, {"mfa": secret}, learned=tried.learned)
+    wrong = rotation.attempt(bot, {"password": WRONG}, learned=tried.learned)
+
+    assert (tried.ok, again.refused) == (True, "code_used")
+    assert wrong.refused == "credentials_refused"
+
+
+def test_trying_makes_no_account_where_the_first_login_makes_it():
+    bot = new_bot("fresh")
+
+    assert rotation.attempt(bot, {"secret": WRONG}).ok
+
+    assert not LocalAccount.objects.filter(username="fresh").exists()
+
+
+def test_trying_meets_no_faults():
+    bot = new_bot("fresh", options={"fault_drop_percent": 100})
+
+    assert rotation.attempt(bot, {"secret": WRONG}).ok
+
+
+def test_another_webhook_is_no_other_account():
+    bot = new_bot("alarm", space=make_space("chat", platform="mattermost-webhook"))
+    lifecycle.set_credentials(bot, {"webhook_url": "http://127.0.0.1:1/hooks/a"}, user=None)
+    with clients.borrow(bot):
+        pass
+
+    tried = replace(bot, webhook_url="http://127.0.0.1:1/hooks/b")
+
+    assert tried.ok
+    assert "Logged in" not in tried.findings[0].text
+
+
+def test_the_day_until_which_they_work_is_stored_with_them(echo):
+    day = date(2027, 1, 31)
+
+    rotation.replace_credentials(
+        echo, {"secret": SECRET}, user=None, requested_by="alice", expiries={"secret": day}
+    )
+
+    assert Credential.objects.get(bot=echo).expires_on == day
 
 
 def test_what_the_platform_finds_besides_is_told_and_keeps_nobody_from_using_them(server):

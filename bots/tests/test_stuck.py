@@ -226,6 +226,19 @@ def test_what_has_ended_waits_for_nothing(bot, lobby):
     assert stuck.explain([job]) == {}
 
 
+def test_of_a_crowd_only_those_that_nobody_is_ahead_of_are_found(bot):
+    one, two, free = (make_channel(bot, name) for name in ("one", "two", "free"))
+    make_job(bot, one, not_before=timezone.now() + SOON)
+    lined_up = [make_job(bot, channel) for channel in (one, two) for _ in range(3)]
+    at_once = [make_job(bot, free, ordered=False) for _ in range(2)]
+    Lane.objects.update(due_at=timezone.now() + SOON)
+
+    found = stuck.waiting_for(Job.objects.all(), Why.PACED)
+
+    assert set(found) == {lined_up[0], lined_up[3], *at_once}
+    assert not stuck.waiting_for(Job.objects.exclude(pk=lined_up[0].pk), Why.IN_TURN)
+
+
 def test_many_are_explained_in_as_many_queries_as_two(bot):
     def explained(jobs: list[Job]) -> int:
         with CaptureQueriesContext(connection) as captured:

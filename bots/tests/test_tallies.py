@@ -137,6 +137,16 @@ def test_an_install_that_was_upgraded_begins_with_what_happens_now():
     assert counts() == {("heard", ""): 1}
 
 
+def test_where_nothing_is_new_nothing_is_written(bot, django_assert_num_queries):
+    make_event(bot)
+    count()
+
+    with django_assert_num_queries(2) as asked:  # how far it is, and how far there is to go
+        assert tallies.count() == 0
+
+    assert all(query["sql"].startswith("SELECT") for query in asked.captured_queries)
+
+
 def test_many_events_are_counted_in_several_steps(bot, monkeypatch):
     monkeypatch.setattr(tallies, "BATCH", 2)
     for _ in range(7):

@@ -15,6 +15,7 @@ from bots.models import Bot, Connection, Ended, Event, Incident, State, Subscrip
 from bots.tests.builders import SECRET, make_bot, make_subscription
 from spaces.platforms.errors import CredentialsRefused
 from spaces.platforms.messages import Kind
+from spaces.testing.mattermost import SimulatedMattermost
 
 MINUTE = timedelta(minutes=1)
 LONG = timedelta(minutes=11)  # longer than anything is waited for
@@ -88,3 +89,9 @@ def subscription_ended(bot: Bot) -> Callable[[], object]:
     subscription, _ = make_subscription()
     receivers.end(subscription, Ended.GONE, code="status_410", detail="It answered 410.")
     return lambda: subscriptions.resume(Subscription.objects.get())
+
+
+def early_in_a_half_minute(server: SimulatedMattermost) -> None:
+    """From here on a code of the second factor serves for the rest of a test."""
+    now = server.controls.advance(0)
+    server.controls.advance(35 - now % 30)

@@ -14,9 +14,10 @@ import base64
 import binascii
 import hashlib
 import hmac
+import math
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO, NoReturn
 
@@ -203,8 +204,8 @@ class Api:
         mfa = credentials.get("mfa", "").strip()
         if mfa:
             body["token"] = self._code(mfa)
-            if _mark(body["token"]) == used:
-                _refuse_used_code(mfa)
+            if _mark(body["token"]) in used.split():
+                self._refuse_used_code(mfa)
             # Before it is: an answer that gets lost has used it up all the same.
             self._remember("", used := _mark(body["token"]))
         try:
@@ -236,10 +237,23 @@ class Api:
         if _is_code(mfa):
             return mfa
         self.http.ask("GET", "/system/ping")  # tells the time by which the server judges codes
-        return one_time_code(mfa, time.time() + self.http.clock_skew_seconds)
+        return one_time_code(mfa, self._server_time())
+
+    def _server_time(self) -> float:
+        return time.time() + self.http.clock_skew_seconds
+
+    def _refuse_used_code(self, mfa: str) -> NoReturn:
+        """No code serves twice, and the server counts the attempt."""
+        if _is_code(mfa):
+            raise CredentialsRefused("The one-time code has been used.", next_step=MFA_NEXT_STEP)
+        seconds = math.ceil(TOTP_SECONDS - self._server_time() % TOTP_SECONDS)
+        raise Unavailable(
+            f"This half minute's code was used; the next one comes in {seconds} seconds.",
+            code="code_used",
+        )
 
     def _remembered(self) -> tuple[str, str]:
-        """The session, and the mark of the code that was used last; empty for none."""
+        """The session, and the marks of codes that were used of late; empty for none."""
         session, _, used = self._account.memory.read().partition(" ")
         return session.removeprefix(NO_SESSION), used
 
@@ -406,11 +420,10 @@ def _mark(code: str) -> str:
     return hashlib.sha256(code.encode()).hexdigest()[:16]
 
 
-def _refuse_used_code(mfa: str) -> NoReturn:
-    """No code serves twice, and the server counts the attempt."""
-    if _is_code(mfa):
-        raise CredentialsRefused("The one-time code has been used.", next_step=MFA_NEXT_STEP)
-    raise Unavailable("This half minute's code was used; waiting for the next.", code="code_used")
+def spent(memories: Iterable[str]) -> str:
+    """A memory of the codes that these say were used, without their sessions."""
+    marks = {mark: None for memory in memories for mark in memory.split()[1:]}
+    return " ".join([NO_SESSION, *marks]) if marks else ""
 
 
 def _is_code(text: str) -> bool:

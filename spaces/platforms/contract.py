@@ -11,7 +11,7 @@ operations of abilities that a class does not declare raise `Unsupported` before
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -312,6 +312,9 @@ class Platform:
     # A platform whose servers differ sets its own on the object, once it is connected.
     limits: Limits = Limits()
     needs_url: ClassVar[bool] = True
+    # False: a credential is all there is. Nobody is asked who it lets in, so other credentials make
+    # no other account, and a test proves nothing.
+    has_accounts: ClassVar[bool] = True
     # What an account must have there before a bot can use it; shown while somebody adds one.
     guide: ClassVar[tuple[str, ...]] = ()
     # What a bot needs there, in the platform's own words as `Identity.permissions` has them, for
@@ -346,9 +349,15 @@ class Platform:
         raise unsupported(Ability.REACH, self)
 
     def rehearsal(self) -> AbstractContextManager[None]:
-        """Inside the block, logging in and checking leave nothing behind. Only a platform where
-        the first login makes the account has to do something about it."""
+        """Inside the block, logging in and checking leave nothing behind but, say, a session. Only
+        a platform where the first login makes the account has to do something about it."""
         return nullcontext()
+
+    @classmethod
+    def spent(cls, memories: Iterable[str]) -> str:
+        """What holds of these memories for whoever logs in next, with whatever credentials: no
+        session, but a code that serves one login only and was used."""
+        return ""
 
     def check(self, identity: Identity) -> list[Finding]:
         """What an operator should know beyond the identity: missing permissions and the like."""

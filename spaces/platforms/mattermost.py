@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -33,6 +33,7 @@ from spaces.platforms._mattermost_api import (
     Api,
     Fields,
     checked_id,
+    spent,
 )
 from spaces.platforms._mattermost_catching_up import CatchingUp, Position, starting_position
 from spaces.platforms._mattermost_channels import Channels, teams
@@ -253,6 +254,10 @@ class Mattermost(Platform):
         return pieces * self._api.http.long_seconds + quantity * SECONDS_PER_PERSON
 
     # Identity -----------------------------------------------------------------------------------
+
+    @classmethod
+    def spent(cls, memories: Iterable[str]) -> str:
+        return spent(memories)
 
     def connect(self) -> Identity:
         self._me = self._api.enter()

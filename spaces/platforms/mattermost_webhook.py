@@ -38,6 +38,7 @@ class MattermostWebhook(Platform):
     name = "mattermost-webhook"
     label = "Mattermost incoming webhook"
     needs_url = False
+    has_accounts = False
     abilities = frozenset(
         {
             Ability.POST,

@@ -6,9 +6,8 @@ its time; what is chosen becomes jobs, and the next page follows them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import Any
 from uuid import uuid4
 
@@ -22,28 +21,28 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from bots import clients, idempotency, jobs, lifecycle, stuck, targets
+from bots import idempotency, jobs, stuck, targets
 from bots.access import Act, Actor
 from bots.admin import live, looks, platforms
 from bots.admin.adding import steps
+from bots.admin.adding.looking_around import SHOWN, look_around
 from bots.admin.base import OperatorAdmin, actor_of, may
 from bots.connections import states
-from bots.idempotency import Once
 from bots.models import Bot, Job, JobKind, WorkState
 from bots.refusals import Refused
 from bots.targets import as_id
 from spaces.models import Channel
 from spaces.platforms import registry
-from spaces.platforms.contract import Ability, Platform
-from spaces.platforms.errors import Misconfigured, PlatformError
-from spaces.platforms.messages import ChannelInfo, ChannelKind, Finding
+from spaces.platforms.contract import Ability
+from spaces.platforms.messages import ChannelKind
+from spaces.storable import storable
 
-SHOWN = 200  # channels to choose from; others are named
 LONGEST_ID = 255  # characters
 MOST_JOBS = 50  # followed at once
 GREETED = 20  # channels that are offered for the first words
 FOLLOW_SECONDS = 1.5
 UNFINISHED = (WorkState.QUEUED, WorkState.RUNNING)
+AGAIN = (WorkState.FAILED, WorkState.CANCELLED, WorkState.EXPIRED)
 DOING = {
     JobKind.JOIN_CHANNEL: "Join",
     JobKind.CREATE_CHANNEL: "Create",
@@ -53,13 +52,19 @@ DOING = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """A channel to tick."""
+class Greeting:
+    """A room for its first words, and the job that says them, if one was asked for."""
 
-    id: str
-    title: str
-    detail: str
-    is_in: bool
+    room: Channel
+    job: Job | None
+
+    @property
+    def can_be_asked(self) -> bool:
+        return self.job is None or self.job.state in AGAIN
+
+    @property
+    def is_under_way(self) -> bool:
+        return self.job is not None and self.job.state in UNFINISHED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +106,8 @@ class ChannelsForm(forms.Form):
         super().__init__(data, initial={"once": uuid4().hex})
         self.bot = bot
         ticked = data.getlist("join") if data is not None else []
-        self.ticked = list(dict.fromkeys(one for one in ticked if 0 < len(one) <= LONGEST_ID))
+        named = (storable(one) for one in ticked if 0 < len(one) <= LONGEST_ID)
+        self.ticked = list(dict.fromkeys(named))
         abilities = registry.get(bot.space.platform).abilities
         if Ability.JOIN_LEAVE not in abilities:
             del self.fields["named"]
@@ -133,7 +139,7 @@ class ChannelsForm(forms.Form):
 
     def _title_of(self, channel_id: str) -> str:
         """As the page showed it; only for the page that follows."""
-        return str(self.data.get(f"title-{channel_id}", ""))[:200] or channel_id
+        return storable(str(self.data.get(f"title-{channel_id}", "")))[:200] or channel_id
 
     def submit(self, actor: Actor) -> list[int]:
         """Store the jobs, once, and one that reads what came of them. Raises `Refused`."""
@@ -146,9 +152,8 @@ class ChannelsForm(forms.Form):
 
 def _once(bot: Bot, key: str, wanted: list[jobs.Request], actor: Actor) -> list[int]:
     asked = idempotency.fingerprint(bot.pk, [asdict(one) for one in wanted])
-    once = Once(scope=f"form {actor.key}"[:60], key=f"{key} {asked}"[:255], fingerprint=asked)
     answer, _ = idempotency.perform(
-        once,
+        idempotency.of_form(actor.key, key, asked),
         lambda: [job.pk for job in jobs.submit_many(bot, wanted, requested_by=actor.label)],
     )
     return list(answer)
@@ -187,30 +192,25 @@ class FirstChannels(OperatorAdmin):
             "channels.html",
             title=f"Where is {bot} to be?",
             form=form,
-            found_url=self.url("channels_found", bot.pk),
+            found_url=self._found_url(bot, form.ticked),
             skip=self._hello_url(bot, []),
         )
 
     def channels_found(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The channels that the platform tells of now, for the page."""
         bot = self._new_bot(request, pk)
-        offers: list[Offer] = []
-        finding: Finding | None = None
-        try:
-            with clients.borrow(bot) as platform:
-                offers = _offers(platform)
-        except (PlatformError, Misconfigured) as error:
-            finding = lifecycle.bad_news(error)
+        abilities = registry.get(bot.space.platform).abilities
         context = {
             "bot": bot,
-            "offers": offers[:SHOWN],
-            "more": len(offers) > SHOWN,
-            "finding": finding,
-            "again": self.url("channels_found", bot.pk),
+            "found": look_around(bot),
+            "ticked": request.GET.getlist("ticked"),
+            "again": request.get_full_path(),
             "credentials_url": self.url("credentials", bot.pk)
             if may(request, Act.CHANGE_BOT)
             else "",
-            "can_list": Ability.LIST_JOINABLE in type_of(bot).abilities,
+            "can_list": Ability.LIST_JOINABLE in abilities,
+            "can_join": Ability.JOIN_LEAVE in abilities,
+            "can_create": Ability.CREATE_CHANNEL in abilities,
         }
         return TemplateResponse(request, "admin/bots/adding/found.html", context)
 
@@ -224,12 +224,13 @@ class FirstChannels(OperatorAdmin):
             wanted = jobs.Request(
                 kind=JobKind.POST, channel=channel, payload={"text": greeting(bot)}
             )
+            after = as_id(request.POST.get("after", "")) or 0
             try:
-                ids = _once(bot, f"hello {channel.pk}", [wanted], actor_of(request))
+                ids = _once(bot, f"hello {channel.pk} {after}", [wanted], actor_of(request))
             except Refused as error:
                 refused = error.detail
             else:
-                return redirect(self._hello_url(bot, [*_ids(request), *ids]))
+                return redirect(self._hello_url(bot, [*ids, *_ids(request)]))
         return self._page(
             request,
             bot,
@@ -261,8 +262,7 @@ class FirstChannels(OperatorAdmin):
             "state": looks.state(shown.state),
             "shown": shown,
             "greeting": greeting(bot),
-            "rooms": list(rooms.order_by("-pk")[:GREETED]),
-            "greeted": {job.channel_id for job in asked if job.kind == JobKind.POST},
+            "rooms": _greetings(rooms.order_by("-pk")[:GREETED], asked),
             "hello_url": self._hello_url(bot, ids),
         }
         return live.piece(
@@ -287,7 +287,12 @@ class FirstChannels(OperatorAdmin):
         return get_object_or_404(targets.channels_of(bot), pk=as_id(text) or 0)
 
     def _hello_url(self, bot: Bot, ids: list[int]) -> str:
-        return reverse("admin:bots_bot_hello", args=[bot.pk], query={"job": ids})
+        followed = list(dict.fromkeys(ids))[:MOST_JOBS]
+        return reverse("admin:bots_bot_hello", args=[bot.pk], query={"job": followed})
+
+    def _found_url(self, bot: Bot, ticked: list[str]) -> str:
+        query = {"ticked": ticked[:SHOWN]}
+        return reverse("admin:bots_bot_channels_found", args=[bot.pk], query=query)
 
     def _page(self, request: HttpRequest, bot: Bot, template: str, **context: Any) -> HttpResponse:
         shared = {
@@ -302,33 +307,14 @@ class FirstChannels(OperatorAdmin):
         return TemplateResponse(request, f"admin/bots/adding/{template}", shared | context)
 
 
-def type_of(bot: Bot) -> type[Platform]:
-    return registry.get(bot.space.platform)
-
-
 def greeting(bot: Bot) -> str:
     return f"Hello, I am {bot.name}."
 
 
-def _offers(platform: Platform) -> list[Offer]:
-    """Those it is in, then those it could join: one more than are shown, if there are more."""
-    inside: list[ChannelInfo] = []
-    if Ability.LIST_CHANNELS in platform.abilities:
-        listed = platform.list_channels()
-        inside = [one for one in listed if one.kind is not ChannelKind.DIRECT]
-    offers = [_offer(one, is_in=True) for one in inside[:SHOWN]]
-    if Ability.LIST_JOINABLE in platform.abilities:
-        joinable = islice(platform.list_joinable_channels(), SHOWN + 1 - len(offers))
-        offers += [_offer(one, is_in=False) for one in joinable]
-    return offers
-
-
-def _offer(info: ChannelInfo, *, is_in: bool) -> Offer:
-    title = info.title or info.name or info.id
-    parts = [info.name if info.name != title else "", info.kind.value, info.topic]
-    return Offer(
-        id=info.id, title=title, detail=", ".join(part for part in parts if part), is_in=is_in
-    )
+def _greetings(rooms: Iterable[Channel], asked: list[Job]) -> list[Greeting]:
+    """Where it can say hello; `asked` is sorted, the last one counts."""
+    said = {job.channel_id: job for job in asked if job.kind == JobKind.POST}
+    return [Greeting(room=room, job=said.get(room.pk)) for room in rooms]
 
 
 def _lines(asked: list[Job]) -> list[Line]:

@@ -13,9 +13,10 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from bots import adding, held, rotation
-from bots.admin import looks
+from bots.admin import looks, spent
 from bots.admin.adding.bots import NewBotForm
 from bots.admin.bot_credentials import LEVELS
+from spaces.platforms import registry
 from spaces.platforms.messages import Finding
 
 KEPT_SECONDS = 3600
@@ -28,12 +29,15 @@ class Outcome:
 
     findings: list[tuple[SafeString, Finding]]
     passed: bool = False
+    proven: bool = True  # False: it passed, and nobody was asked
     anyway: str = ""
 
 
 def test(request: HttpRequest, form: NewBotForm) -> Outcome:
     """Let the platform say who this would be. Raises `Refused`."""
-    found = rotation.attempt(form.instance, form.values())
+    bot = form.instance
+    found = rotation.attempt(bot, form.values(), learned=spent.before(request, bot))
+    spent.note(request, bot, found)
     passed = found.ok and all(one.level != "error" for one in found.findings)
     forget(request)
     if passed:
@@ -42,6 +46,7 @@ def test(request: HttpRequest, form: NewBotForm) -> Outcome:
     return Outcome(
         findings=[(looks.badge(*LEVELS[one.level]), one) for one in found.findings],
         passed=passed,
+        proven=registry.get(bot.space.platform).has_accounts,
         anyway="" if passed else _first_error(found.findings),
     )
 

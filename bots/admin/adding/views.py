@@ -18,12 +18,13 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from bots import access, adding, audit
 from bots.access import Act
-from bots.admin import credentials, platforms
+from bots.admin import credentials, platforms, spent
 from bots.admin.adding import steps, trial
 from bots.admin.adding.bots import NewBotForm, new_bot_form
 from bots.admin.adding.spaces import NewSpaceForm, new_space_form
 from bots.admin.adding.trial import Outcome
 from bots.admin.base import OperatorAdmin, actor_of, may
+from bots.api import outside
 from bots.models import Bot
 from bots.refusals import Refused
 from bots.targets import as_id
@@ -78,18 +79,20 @@ class AddBot(OperatorAdmin):
             if not may_add:
                 raise PermissionDenied
             form = new_space_form(platform)(request.POST)
-            if form.is_valid():
-                finding = adding.reach(form.instance)
-                if finding is None or finding.level == "ok" or "anyway" in request.POST:
-                    return self._add_space(request, form, finding)
+            finding = self._reached(form) if form.is_valid() else None
+            is_fine = finding is None or finding.level == "ok" or "anyway" in request.POST
+            if form.is_valid() and is_fine:
+                return self._add_space(request, form, finding)
         elif may_add:
             form = new_space_form(platform)()
         search = request.GET.get("q", "").strip()[:LONGEST_SEARCH].replace("\0", "")
-        known = access.spaces(actor_of(request)).filter(platform=platform.name)
+        actor = actor_of(request)
+        known = access.spaces(actor).filter(platform=platform.name)
         named = known.filter(
             Q(name__icontains=search) | Q(slug__icontains=search) | Q(url__icontains=search)
         )
-        found = list(named.annotate(bot_count=Count("bots"))[: SPACES_SHOWN + 1])
+        counted = Count("bots", filter=Q(bots__in=access.bots(actor)))
+        found = list(named.annotate(bot_count=counted)[: SPACES_SHOWN + 1])
         return self._show(
             request,
             "space.html",
@@ -104,6 +107,14 @@ class AddBot(OperatorAdmin):
             finding=finding,
             here=steps.space_url(platform.name),
         )
+
+    def _reached(self, form: NewSpaceForm) -> Finding | None:
+        try:
+            with outside.place():
+                return adding.reach(form.instance)
+        except Refused as refused:
+            form.add_error(None, refused.detail)
+            return None
 
     def _add_space(
         self, request: HttpRequest, form: NewSpaceForm, finding: Finding | None
@@ -137,7 +148,8 @@ class AddBot(OperatorAdmin):
         """What was pressed: a test has an outcome, saving has the bot or why it was not saved."""
         try:
             if request.POST.get("do") == "test":
-                return trial.test(request, form)
+                with outside.place():
+                    return trial.test(request, form)
             untested = trial.why_not(request, form)
             if untested and request.POST.get("do") != "anyway":
                 return Outcome(findings=[], anyway=untested)
@@ -147,7 +159,7 @@ class AddBot(OperatorAdmin):
                 actor=actor_of(request),
                 expiries=credentials.expiries(form),
                 untested=untested,
-                learned="" if untested else trial.forget(request),
+                learned=spent.before(request, form.instance) if untested else trial.forget(request),
             )
         except Refused as refused:
             form.add_error(None, refused.detail)

@@ -103,7 +103,7 @@ def _ways(scope: Scope, bot: Bot, state: State) -> list[Way]:
         ways.append(_way(bot, "Change settings", "settings", url))
     if scope.may(Act.OPERATE_BOT):
         refused = state in (State.BAD_CREDENTIALS, State.MISCONFIGURED)
-        ways.append(press(bot, "test" if refused else "reconnect"))
+        ways.append(test_of(bot) if refused else press(bot, "reconnect"))
     return ways
 
 
@@ -114,8 +114,13 @@ def press(bot: Bot, name: str) -> Way:
     return _way(bot, button.label, button.icon, url, posts=True)
 
 
+def test_of(bot: Bot) -> Way:
+    """To the bot's page, which tests it and shows each step."""
+    page = reverse("admin:bots_bot_change", args=[bot.pk])
+    return _way(bot, "Test", "stethoscope", f"{page}#test")
+
+
 def _way(bot: Bot, label: str, icon: str, url: str, *, posts: bool = False) -> Way:
-    # By its id the browser finds again what was focused when the piece is renewed.
     attrs = {"id": f"bot-{bot.pk}-{icon}", "aria-label": f"{label}: {bot}"}
     return Way(label=label, icon=icon, url=url, posts=posts, attrs=attrs)
 

@@ -10,19 +10,7 @@ from django.utils.safestring import SafeString
 from bots.admin import looks
 from bots.admin.fleet.scope import Scope, listed
 from bots.connections import states
-from bots.models import Bot, State
-
-# What is well stands first, then what is on its way there, then what is not.
-TONES = {
-    State.LIVE: "ok",
-    State.CATCHING_UP: "busy",
-    State.STARTING: "busy",
-    State.RECONNECTING: "warn",
-    State.STALE: "warn",
-    State.BAD_CREDENTIALS: "bad",
-    State.MISCONFIGURED: "bad",
-    State.OFF: "idle",
-}
+from bots.models import Bot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +31,11 @@ def figures(scope: Scope) -> list[Figure]:
     return [
         Figure(
             count=counted[state],
-            state=state.value,
+            state=state,
             badge=looks.state(state),
             url=listed(Bot, state=state),
-            tone=tone,
+            tone=looks.TONES[state],
             share=100 * counted[state] / total,
         )
-        for state, tone in TONES.items()
-        if state in counted
+        for state in sorted(counted, key=list(looks.TONES).index)
     ]

@@ -1,15 +1,17 @@
-"""Whether anybody works: the processes of the install, as their heartbeats tell."""
+"""Whether anybody works: the processes of the install, as their heartbeats tell. How many they are
+and what they hold says something of all bots, and is for those who see them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import Count, Max, Q, Sum
+from django.db.models import Count, Max, Q, QuerySet, Sum
 from django.utils import timezone
 
+from bots.admin.fleet.scope import Scope
 from bots.connections import states
 from bots.incidents.wording import lasted
-from bots.models import Connection, Process, Receive
+from bots.models import Bot, Connection, Process, Receive
 from bots.processes import ALIVE
 
 
@@ -23,7 +25,7 @@ class Line:
     next_step: str = ""
 
 
-def lines() -> list[Line]:
+def lines(scope: Scope) -> list[Line]:
     now = timezone.now()
     holds = Q(seen_at__gt=now - ALIVE, connections__gt=0)
     found = Process.objects.aggregate(
@@ -34,16 +36,21 @@ def lines() -> list[Line]:
         held=Sum("held", filter=holds, default=0),
     )
     if found["workers"]:
-        workers = _at_work(found["workers"])
+        workers = _at_work(found["workers"] if scope.actor.sees_all else None)
     else:
         silent = lasted(now - found["worked_at"]) if found["worked_at"] else ""
         workers = _nobody_looks(silent)
-    return [workers, _connections(found["holders"], found["places"], found["held"])]
+    if scope.actor.sees_all:
+        return [workers, _connections(found["holders"], found["places"], found["held"])]
+    return [workers, _connections_of(scope.bots(), is_held=bool(found["holders"]))]
 
 
-def _at_work(count: int) -> Line:
+def _at_work(count: int | None) -> Line:
     """Beat leaves no mark of its own: that periodic tasks run proves that it is there."""
-    who = "1 worker runs" if count == 1 else f"{count:,} workers run"
+    if count is None:
+        who = "Workers run"
+    else:
+        who = "1 worker runs" if count == 1 else f"{count:,} workers run"
     return Line(badge="at work", tone="ok", text=f"{who} the periodic tasks that beat gives out.")
 
 
@@ -58,16 +65,9 @@ def _nobody_looks(silent: str) -> Line:
 
 
 def _connections(holders: int, places: int, held: int) -> Line:
-    wanted = Connection.objects.filter(states.startable(), bot__receive=Receive.WEBSOCKET).count()
-    if holders == 0 and wanted == 0:
-        return Line(badge="not needed", tone="idle", text="No bot wants a connection to be held.")
+    wanted = _wanted().count()
     if holders == 0:
-        return Line(
-            badge="nobody connects",
-            tone="bad",
-            text="No process holds connections: bots that receive live hear nothing.",
-            next_step="Start one: celery -A botadmin worker --pool threads --connections 500.",
-        )
+        return _nobody_connects() if wanted else _not_needed()
     who = "1 process holds" if holders == 1 else f"{holders:,} processes hold"
     text = f"{who} {held:,} of up to {places:,} connections."
     if places < wanted:
@@ -78,3 +78,28 @@ def _connections(holders: int, places: int, held: int) -> Line:
             next_step="Start another one, or raise --connections.",
         )
     return Line(badge="connected", tone="ok", text=text)
+
+
+def _connections_of(bots: QuerySet[Bot], *, is_held: bool) -> Line:
+    if not _wanted().filter(bot__in=bots).exists():
+        return _not_needed()
+    if not is_held:
+        return _nobody_connects()
+    return Line(badge="connected", tone="ok", text="Connections are held.")
+
+
+def _wanted() -> QuerySet[Connection]:
+    return Connection.objects.filter(states.startable(), bot__receive=Receive.WEBSOCKET)
+
+
+def _not_needed() -> Line:
+    return Line(badge="not needed", tone="idle", text="No bot wants a connection to be held.")
+
+
+def _nobody_connects() -> Line:
+    return Line(
+        badge="nobody connects",
+        tone="bad",
+        text="No process holds connections: bots that receive live hear nothing.",
+        next_step="Start one: celery -A botadmin worker --pool threads --connections 500.",
+    )

@@ -21,18 +21,19 @@ from bots.tallies import Span
 @dataclass(frozen=True, slots=True)
 class Scope:
     actor: Actor
-    # Ids of the bots, None where these are all there are. Read first: of a list the database knows
-    # how long it is, and finds what belongs to these bots; with a question instead it read a
-    # million jobs.
+    # Ids of the bots, None for those who see all. Read first: of a list the database knows how long
+    # it is, and finds what belongs to these bots; with a question instead it read a million jobs.
     mine: Sequence[int] | None
+    # Whether there are no other bots now: then nothing has to be looked for by bot.
+    is_whole: bool
 
     @classmethod
     def of(cls, request: HttpRequest) -> Self:
         actor = actor_of(request)
         if actor.sees_all:
-            return cls(actor, None)
+            return cls(actor, None, True)
         mine = list(access.bots(actor).order_by().values_list("pk", flat=True))
-        return cls(actor, mine if len(mine) < Bot.objects.count() else None)
+        return cls(actor, mine, len(mine) == Bot.objects.count())
 
     def may(self, act: Act) -> bool:
         return access.may(self.actor, act)
@@ -60,7 +61,16 @@ class Scope:
         # Said so that only the index by state has this order: PostgreSQL thought that the oldest
         # jobs are in all states alike, and read all that are done to find the first that waits.
         rows = Job.objects.filter(state__gte=state, state__lte=state).order_by("-state", "pk")
-        return rows if self.mine is None else rows.filter(bot__in=self.mine)
+        return self._of_bots(rows)
+
+    def queued(self) -> QuerySet[Job]:
+        """Those that wait: first those for a certain time, as an index has them, the earliest
+        first; then the others, the oldest first."""
+        rows = Job.objects.filter(state=WorkState.QUEUED).order_by("not_before", "pk")
+        return self._of_bots(rows)
+
+    def _of_bots(self, rows: QuerySet[Job]) -> QuerySet[Job]:
+        return rows if self.is_whole else rows.filter(bot__in=self.mine or ())
 
 
 def listed(model: type[Model], **filters: str) -> str:

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from bots.access import Act
 from bots.admin import platforms
-from bots.admin.fleet.attention import Way, press
+from bots.admin.fleet.attention import Way, press, test_of
 from bots.admin.fleet.scope import Scope
 from bots.admin.operations import OPERATIONS
 from bots.connections import states
@@ -121,7 +121,7 @@ def _how_it_is(bot: Bot) -> str:
 def _start(scope: Scope, bot: Bot) -> list[Way]:
     if not scope.may(Act.OPERATE_BOT):
         return []
-    return [press(bot, "test" if bot.enabled else "start")]
+    return [test_of(bot) if bot.enabled else press(bot, "start")]
 
 
 def _is_in_a_channel(bot: Bot) -> bool:

@@ -87,6 +87,16 @@
         }
     }
 
+    // A link of another page of ours leads here to test: then nobody has to press it once more. A
+    // link of anybody else only shows the page, as it does when it is loaded again.
+    document.addEventListener("DOMContentLoaded", () => {
+        const comes = document.referrer && new URL(document.referrer).origin === location.origin;
+        const form = document.querySelector("form[data-steps]");
+        if (location.hash !== "#test" || !comes || !form) return;
+        history.replaceState(null, "", location.pathname + location.search);
+        test(form);
+    });
+
     // Pieces of the page come anew all the time, and their forms with them.
     document.addEventListener("submit", (event) => {
         const form = event.target;

@@ -6,6 +6,8 @@
     const NEAR = 60; // pixels from the bottom that still count as being there
     const PREVIEW_MS = 400;
     const TOLD_MS = 8000;
+    const PICTURE_TRIES = 2;
+    const PICTURE_WAIT_MS = 3000;
 
     const scrollOf = (log) => log.closest("[data-scroll]");
     const logs = () => document.querySelectorAll("[data-log]");
@@ -44,7 +46,9 @@
         const shown = [...log.children].find((e) => e.getBoundingClientRect().bottom > top);
         const before = shown?.getBoundingClientRect().top;
         change();
-        const now = shown && (shown.isConnected ? shown : document.getElementById(shown.id));
+        // The room and its thread may both show it, with the same id.
+        const again = () => log.querySelector(`#${CSS.escape(shown.id)}`);
+        const now = shown && (shown.isConnected ? shown : again());
         if (now) box.scrollTop += now.getBoundingClientRect().top - before;
     }
 
@@ -150,6 +154,24 @@
         }
         scrollOf(log).scrollTop += shown.getBoundingClientRect().top - before;
     });
+
+    // A picture that did not come is asked for again after a while: platforms are asked for a few at
+    // a time. Then its name, which is a link, is all there is of it.
+    document.addEventListener("error", (event) => {
+        const picture = event.target;
+        if (!picture.matches?.(".chat-files img")) return;
+        const tries = Number(picture.dataset.tries ?? 0) + 1;
+        picture.dataset.tries = tries;
+        if (tries > PICTURE_TRIES) {
+            picture.closest("a").hidden = true;
+            return;
+        }
+        window.setTimeout(() => {
+            const url = new URL(picture.src);
+            url.searchParams.set("try", tries);
+            picture.src = url.href;
+        }, tries * PICTURE_WAIT_MS);
+    }, true);
 
     // Somebody who was logged out is sent to the login page by every answer.
     function isElsewhere({ xhr, pathInfo }) {

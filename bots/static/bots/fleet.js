@@ -4,9 +4,7 @@
 
 (() => {
     const DATA = "traffic-chart";
-    const UNFOLDED = "traffic-numbers";
     let chart = null;
-    let isOpen = false;
 
     function colour(name) {
         return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -95,20 +93,7 @@
         });
     });
 
-    // What somebody has unfolded stays unfolded. (This event does not bubble.)
-    document.addEventListener(
-        "toggle",
-        (event) => {
-            if (event.target.id === UNFOLDED) isOpen = event.target.open;
-        },
-        true,
-    );
-
     document.addEventListener("htmx:load", (event) => {
-        const piece = event.detail.elt;
-        if (!piece.querySelector(`#${DATA}`)) return;
-        const fold = piece.querySelector(`#${UNFOLDED}`);
-        if (fold) fold.open = isOpen;
-        fill();
+        if (event.detail.elt.querySelector(`#${DATA}`)) fill();
     });
 })();
