@@ -219,9 +219,9 @@ def check_step_by_step(bot: Bot) -> Iterator[Step | Finding | Identity]:
         identity = platform.connect()
         clients.remember_identity(bot, identity)
         yield identity
-        yield Finding(
-            level="ok", code="connected", text=f"Logged in as {identity.person.username}."
-        )
+        if platform.has_accounts:
+            logged_in = f"Logged in as {identity.person.username}."
+            yield Finding(level="ok", code="connected", text=logged_in)
         yield Step("Reading channels")
         syncing.sync_channels(bot, platform)
         yield Step("Looking at what it may do there")

@@ -26,6 +26,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from bots.refusals import Busy, Refused
+from bots.scrub import scrub
 from spaces.platforms.errors import Misconfigured, PlatformError, RateLimited, Unavailable
 
 log = logging.getLogger(__name__)
@@ -153,13 +154,12 @@ def of(error: Exception) -> Problem:
 
 
 def _of_platform(error: PlatformError | Misconfigured) -> Problem:
+    detail = scrub(error.detail)
     if isinstance(error, RateLimited):
         wait = str(ceil(error.retry_after))
-        return Problem(
-            status=429, detail=error.detail, code=error.code, headers={"Retry-After": wait}
-        )
+        return Problem(status=429, detail=detail, code=error.code, headers={"Retry-After": wait})
     status = 503 if isinstance(error, Unavailable) else 422
-    return Problem(status=status, detail=error.detail, code=error.code)
+    return Problem(status=status, detail=detail, code=error.code)
 
 
 def _of_framework(error: exceptions.APIException) -> Problem:

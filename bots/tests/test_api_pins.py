@@ -6,6 +6,7 @@ import pytest
 
 from bots.models import Job, Message
 from bots.tests.builders import (
+    SECRET,
     make_bot,
     make_channel,
     make_client,
@@ -109,6 +110,15 @@ def test_a_platform_that_cannot_answer_is_told_as_such(alice, error, status, cod
     answer = alice.get(PINNED)
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+def test_a_secret_in_the_words_of_a_platform_is_not_repeated(alice):
+    faulty.script(faulty.before(Unavailable(f"no {SECRET} here")), operation="list_pinned")
+
+    answer = alice.get(PINNED)
+
+    assert answer.status_code == 503
+    assert SECRET not in answer.content.decode()
 
 
 def test_a_platform_without_pins_says_so():

@@ -231,6 +231,7 @@ def test_another_webhook_is_no_other_account():
 
     assert tried.ok
     assert "Logged in" not in tried.findings[0].text
+    assert not any("Logged in" in found.text for found in lifecycle.check(bot).findings)
 
 
 def test_the_day_until_which_they_work_is_stored_with_them(echo):
