@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.contrib.auth.models import User
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Count, Exists, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -206,6 +206,8 @@ def _take_turn(action: BulkAction, item: BulkItem) -> bool:
         return _do(action, item)
     except (OperationalError, InterfaceError):
         # The database was away, or busy for too long: whoever comes next need not wait for us.
+        if not connection.is_usable():
+            connection.close()
         with suppress(OperationalError, InterfaceError):
             _let_go(item)
         raise

@@ -28,6 +28,11 @@ ARGUMENTS = (
 WIDE = ViewportSize(width=1440, height=900)
 PHONE = ViewportSize(width=390, height=844)
 PATIENCE = 8_000  # milliseconds
+# Any page is seen in all four looks by `test_every_page_browser`; what only a story brings about on
+# one, in these two.
+in_both_looks = pytest.mark.parametrize(
+    ("dark", "phone"), [(False, True), (True, False)], ids=["light-phone", "dark-wide"]
+)
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
 
 

@@ -6,6 +6,7 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import expect
 
+from botadmin.tests.browser import in_both_looks
 from bots import clients
 from bots.models import Bot
 from bots.tests.builders import make_bot, make_person, make_space, run_lanes
@@ -116,8 +117,7 @@ def test_channels_are_searched_while_one_types(browser):
     expect(page.get_by_label("room-3")).to_be_checked()
 
 
-@pytest.mark.parametrize("phone", [False, True], ids=["wide", "phone"])
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@in_both_looks
 def test_nothing_keeps_anybody_out(browser, space, dark, phone):
     page = browser.page
     bot = make_bot("keeper", name="Keeper", space=space)

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import expect
 
-from botadmin.tests.browser import Browser
+from botadmin.tests.browser import Browser, in_both_looks
 from bots import bulk_actions, labels, lifecycle, tasks
 from bots.models import Bot, BulkAction, BulkKind
 from bots.tests.builders import make_bot, run_lanes
@@ -110,8 +110,7 @@ def test_a_filter_is_a_click_on_a_label(browser):
     expect(browser.page.get_by_role("link", name="Echo")).to_have_count(0)
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("phone", [False, True], ids=["wide", "phone"])
+@in_both_looks
 def test_everybody_can_use_these_pages(dark, phone, browser):
     echo = make_bot("echo", name="A bot whose name is longer than most, which must not be cut")
     labels.put_on(echo, ["ops", "night shift", "berlin office", "a label of many letters"])

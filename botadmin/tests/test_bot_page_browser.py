@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
+from botadmin.tests.browser import in_both_looks
 from bots import clients
 from bots.connections import states
 from bots.models import Bot, Credential, Job, Lane, State, WorkState
@@ -94,8 +95,7 @@ def test_a_lane_is_emptied_to_its_end(browser, bot, monkeypatch):
     assert set(Job.objects.values_list("state", flat=True)) == {WorkState.CANCELLED}
 
 
-@pytest.mark.parametrize("phone", [False, True])
-@pytest.mark.parametrize("dark", [False, True])
+@in_both_looks
 def test_nobody_is_kept_out(browser, bot, dark, phone):
     make_job(bot, make_channel(bot))
     lane = Lane.objects.get()

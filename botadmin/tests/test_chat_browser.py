@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from playwright.sync_api import Page, Route, expect
 
-from botadmin.tests.browser import Browser
+from botadmin.tests.browser import Browser, in_both_looks
 from bots import clients, demo
 from bots.connections import poller
 from bots.models import Bot, Job, Message
@@ -258,9 +258,7 @@ def test_who_only_looks_follows_and_has_nothing_to_press(browser, bot, lobby):
     expect(page.locator(".chat button:visible")).to_have_count(0)
 
 
-@pytest.mark.parametrize(
-    ("dark", "phone"), [(False, False), (True, False), (False, True), (True, True)]
-)
+@in_both_looks
 def test_nobody_is_kept_out(browser, bot, lobby, dark, phone):
     browser.look(dark=dark, phone=phone)
     page = browser.page

@@ -5,7 +5,7 @@ import pytest
 
 from botadmin.tests import estate
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from botadmin.tests.browser import Browser
+from botadmin.tests.browser import Browser, in_both_looks
 from bots import lifecycle, processes, sequence, tallies
 from bots.connections import states
 from bots.models import Bot, Connection, State
@@ -157,8 +157,7 @@ def test_who_uses_the_keyboard_keeps_their_place_and_tests_a_bot(browser):
     expect(page.locator("#test li").first).to_contain_text("Logging in")
 
 
-@pytest.mark.parametrize("phone", [False, True], ids=["wide", "phone"])
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@in_both_looks
 def test_nothing_keeps_anybody_from_using_the_page(browser, dark, phone):
     processes.worked()
     browser.look(dark=dark, phone=phone)

@@ -6,6 +6,7 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import expect
 
+from botadmin.tests.browser import in_both_looks
 from bots.models import Bot, Job, Message
 from bots.tests.builders import deliver, make_bot, make_channel, make_job, run_lanes
 
@@ -51,8 +52,7 @@ def test_a_trace_follows_its_message_by_itself(browser):
     expect(page.get_by_role("region", name="Trace")).to_contain_text("this page")
 
 
-@pytest.mark.parametrize("phone", [False, True])
-@pytest.mark.parametrize("dark", [False, True])
+@in_both_looks
 def test_everybody_can_use_the_pages_of_jobs(browser, dark, phone):
     bot = make_bot("echo", name="Echo")
     lobby = make_channel(bot, "lobby")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 from playwright.sync_api import Locator, expect
 
 from botadmin.tests import estate
 from botadmin.tests.browser import Browser
 from bots import bulk_actions
 from bots.connections import states
-from bots.models import BulkKind
+from bots.models import Bot, BulkKind, Connection
 from bots.tests.builders import (
     make_bot,
     make_channel,
@@ -111,6 +114,20 @@ def test_what_changed_is_read_out_once_and_nothing_else_is(browser):
     look_again(browser, "bot-state")
     expect(aloud(browser)).to_contain_text("bad credentials The token was revoked.")
     assert aloud(browser).evaluate("place => place.wasHere") is True
+
+
+def test_what_only_counts_on_is_not_read_out(browser):
+    bot = make_bot("echo")
+    Bot.objects.update(receive="webhook")
+    calls = Connection.objects.filter(bot=bot)
+    calls.update(last_call_at=timezone.now() - timedelta(minutes=1))
+    browser.open("bots_bot_change", bot.pk)
+    expect(browser.page.locator("#bot-state")).to_contain_text("the last came at")
+
+    calls.update(last_call_at=timezone.now())
+    look_again(browser, "bot-state")
+
+    expect(aloud(browser)).to_have_text("")
 
 
 def test_an_action_with_many_bots_is_read_out_when_it_is_over(browser):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
+from botadmin.tests.browser import in_both_looks
 from bots import job_groups
 from bots.models import Bot, JobGroup
 from bots.tests.builders import make_bot, make_channel, make_person, run_lanes
@@ -115,7 +116,7 @@ def test_the_keyboard_is_enough(browser, bot):
     expect(page.locator("#group-now").get_by_text("Finished: all 1 are done.")).to_be_visible()
 
 
-@pytest.mark.parametrize(("dark", "phone"), [(False, False), (True, True)])
+@in_both_looks
 def test_the_pages_are_without_barriers(browser, bot, dark, phone):
     browser.look(dark=dark, phone=phone)
     found = []

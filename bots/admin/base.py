@@ -249,7 +249,8 @@ class OperatorAdmin(ListAdmin):
             if told:
                 messages.success(request, told)
         back = request.POST.get("next", "")
-        is_ours = url_has_allowed_host_and_scheme(back, allowed_hosts=None)
+        # A bare word would be looked up as the name of a view.
+        is_ours = back.startswith("/") and url_has_allowed_host_and_scheme(back, allowed_hosts=None)
         return redirect(back if is_ours else self.url("change", row.pk))
 
     def buttons(self, request: HttpRequest, row: Any) -> list[Button]:

@@ -29,7 +29,9 @@ from bots.admin.bot_pieces import BotPieces
 from bots.admin.bot_test import StepByStep
 from bots.admin.operations import OPERATIONS
 from bots.admin.options import PREFIX, shown
+from bots.api import outside
 from bots.models import Bot, Permission
+from bots.refusals import Busy
 from spaces.platforms.contract import Ability, declared_options
 from spaces.platforms.errors import Misconfigured, PlatformError
 
@@ -38,7 +40,9 @@ from spaces.platforms.errors import Misconfigured, PlatformError
 
 def _test(request: HttpRequest, bot: Bot) -> str:
     tell = {"ok": messages.success, "warning": messages.warning, "error": messages.error}
-    for finding in lifecycle.check(bot).findings:
+    with outside.place():
+        findings = lifecycle.check(bot).findings
+    for finding in findings:
         tell[finding.level](request, f"{finding.text} {finding.remedy}".strip())
     return ""
 
@@ -128,8 +132,9 @@ class BotAdmin(BotPieces, ReplaceCredentials, StepByStep, AddBot, FirstChannels,
         if unchanged is None:
             return
         try:
-            lifecycle.set_read_receipts(unchanged, form.cleaned_data["read_receipts"])
-        except (PlatformError, Misconfigured) as error:
+            with outside.place():
+                lifecycle.set_read_receipts(unchanged, form.cleaned_data["read_receipts"])
+        except (PlatformError, Misconfigured, Busy) as error:
             cast(Any, request).receipts_refused = error.detail
 
     def get_form(

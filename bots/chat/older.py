@@ -6,6 +6,7 @@ from itertools import islice
 
 from bots import clients, jobs
 from bots.api import outside
+from bots.keys import remote_id
 from bots.models import Bot, Message
 from bots.recording import write_down
 from spaces.models import Channel
@@ -22,5 +23,6 @@ def read(bot: Bot, room: Channel) -> int:
     jobs.check_platform(bot, {Ability.HISTORY})
     with outside.place(), clients.borrow(bot) as platform:
         told = list(islice(platform.history(room.remote_id, quantity=MOST), MOST))
-    known = Message.objects.filter(bot=bot, remote_id__in={i.message_id for i in told}).count()
+    ids = {remote_id(i.message_id) for i in told}
+    known = Message.objects.filter(bot=bot, remote_id__in=ids).count()
     return len(set(write_down(bot, room.pk, told))) - known

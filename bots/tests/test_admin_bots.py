@@ -1,12 +1,14 @@
 """The page of a bot: its form, its credentials, its connection and its buttons."""
 
 import html
+from contextlib import ExitStack
 
 import pytest
 from django.contrib.auth.models import Group
 from django.urls import reverse
 
 from bots import clients, lifecycle
+from bots.api import outside
 from bots.connections import states
 from bots.models import Bot, Job, JobKind, State
 from bots.tests import cast
@@ -182,6 +184,19 @@ def test_a_refusal_is_an_error_of_the_form_and_nothing_else_is_lost(bot):
     bot.refresh_from_db()
     assert bot.read_receipts
     assert bot.name == "Echo"
+
+
+def test_where_too_many_wait_for_platforms_nothing_more_is_asked_of_one(bot, settings):
+    root = cast.root()
+    entered = {k: v for k, v in FORM.items() if k != "read_receipts"}
+    with ExitStack() as waiting:
+        for _ in range(settings.BOTADMIN_WEB_THREADS // 2):
+            waiting.enter_context(outside.place())
+        tested = root.post(reverse("admin:bots_bot_do", args=[bot.pk, "test"]), follow=True)
+        saved = root.post(page_of(bot), entered)
+
+    assert "Too many requests are waiting for platforms" in text_of(tested)
+    assert list(saved.context["adminform"].form.errors) == ["read_receipts"]
 
 
 def test_a_form_with_another_error_leaves_the_platform_alone(bot):

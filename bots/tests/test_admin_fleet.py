@@ -200,7 +200,9 @@ def test_a_button_beside_a_bot_does_what_it_says():
     assert Bot.objects.get(pk=bot.pk).generation == bot.generation + 1
 
 
-@pytest.mark.parametrize("foreign", ["", "https://elsewhere.example/", "//elsewhere.example"])
+@pytest.mark.parametrize(
+    "foreign", ["", "https://elsewhere.example/", "//elsewhere.example", "nonsense", "a.b"]
+)
 def test_after_a_button_one_is_back_where_it_stands(foreign):
     bot = make_bot()
     write(bot, state=State.RECONNECTING, since=timezone.now() - timedelta(hours=1))

@@ -11,7 +11,7 @@
 
     const scrollOf = (log) => log.closest("[data-scroll]");
     const logs = () => document.querySelectorAll("[data-log]");
-    const newsOf = (log) => document.querySelector(`[data-news="${log.id}"]`);
+    const newsOf = (log) => document.querySelector(`[data-newer="${log.id}"]`);
 
     // Where one is in a conversation ----------------------------------------------------------
 
@@ -245,8 +245,8 @@
             htmx.ajax("POST", button.dataset.post, { source: button, swap: "none", values });
             return;
         }
-        const news = event.target.closest("[data-news]");
-        if (news) goToBottom(document.getElementById(news.dataset.news));
+        const news = event.target.closest("[data-newer]");
+        if (news) goToBottom(document.getElementById(news.dataset.newer));
     });
 
     // Writing -----------------------------------------------------------------------------------
