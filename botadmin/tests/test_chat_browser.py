@@ -98,7 +98,8 @@ def test_an_operator_tries_the_demo_bot(browser, bot, lobby):
     work(bot)
     chip = sent.get_by_role("button", name="tada 1")
     expect(chip).to_have_attribute("aria-pressed", "true")
-    chip.click()
+    with page.expect_response(lambda answer: answer.request.method == "POST"):
+        chip.click()
     work(bot)
     expect(chip).to_have_count(0)
 

@@ -137,7 +137,9 @@ class LaneAdmin(GrowingAdmin):
         lane = super().get_object(request, object_id, from_field)
         if lane is not None:
             counted = Lane.objects.annotate(waiting_count=counting.waiting_in_lane())
-            lane.waiting_count = counted.values_list("waiting_count", flat=True).get(pk=lane.pk)
+            # None: it went with its last job in this moment.
+            count = counted.filter(pk=lane.pk).values_list("waiting_count", flat=True).first()
+            lane.waiting_count = count or 0
         return lane
 
     def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -103,7 +103,7 @@ def _forget(group: JobGroup, ends: float) -> bool:
     if group.channels.filter(is_planned=True).exists():
         return True  # it has something to say itself
     while ids := list(group.items.values_list("pk", flat=True)[:FORGOTTEN_AT_ONCE]):
-        if time.monotonic() >= ends:
+        if time.monotonic() >= ends or not _still(group).exists():
             return False
         bulk.delete(GroupItem, ids)
     return True
