@@ -19,7 +19,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
-from bots import bulk, wakeups
+from bots import bisecting, bulk, wakeups
 from bots.models import Event, SequenceClock, SequenceEntry, Unnumbered
 from bots.moments import rfc3339
 
@@ -154,16 +154,8 @@ def read(wanted: Wanted, *, after: int, limit: int) -> Iterator[Page]:
 
 def before(moment: datetime) -> int:
     """A number after which everything is that was stored since `moment`."""
-    first, last = 0, head()
-    while first < last:  # what is numbered later was stored later, by and large
-        middle = (first + last) // 2
-        entries = SequenceEntry.objects.filter(seq__gt=middle, seq__lte=last).order_by("seq")
-        found = entries.values_list("seq", "event__stored_at").first()
-        if found is None or found[1] >= moment:
-            last = middle
-        else:
-            first = found[0]
-    return first
+    entries = SequenceEntry.objects.all()
+    return bisecting.before(entries, moment, number="seq", stored_at="event__stored_at")
 
 
 def as_json(entry: SequenceEntry) -> dict[str, Any]:

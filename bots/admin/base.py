@@ -206,10 +206,10 @@ class OperatorAdmin(ListAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request)
         actor = actor_of(request)
-        if self.model in VISIBLE:
-            return rows.filter(pk__in=VISIBLE[self.model](actor)) if not actor.sees_all else rows
         if actor.sees_all:
             return rows
+        if self.model in VISIBLE:
+            return rows & VISIBLE[self.model](actor)
         # Asked for first: knowing how many they are, PostgreSQL reads the newest rows only, and not
         # all of these bots.
         return rows.filter(bot__in=list(access.bots(actor).values_list("pk", flat=True)))

@@ -102,7 +102,8 @@ class ManyJobs(GrowingAdmin):
         opened = _opened(request)
         # What failed again since the page was opened is not tried for ever.
         unchanged = Q(finished_at=None) | Q(finished_at__lte=opened)
-        movable = matching.filter(unchanged, state__in=act.states).order_by("pk")
+        # The newest first: what waits is among them, and what is older is mostly done.
+        movable = matching.filter(unchanged, state__in=act.states).order_by("-pk")
         done = _do_some(act, movable) if request.method == "POST" else Done()
         # Of those that were refused some still match, others have moved on. In no order: that would
         # look at all of them to count the first.

@@ -386,7 +386,7 @@ def test_many_go_some_at_a_time_and_the_page_says_how_many_are_left(bot, lobby, 
     page = text_of(root.post(url))
     assert "2 jobs cancelled." in page
     assert "<strong>1</strong> job that matches can be cancelled, too" in page
-    assert states(*waiting) == ["cancelled", "cancelled", "queued"]
+    assert states(*waiting) == ["queued", "cancelled", "cancelled"]
     root.post(url)
 
     assert states(*waiting) == ["cancelled"] * 3
@@ -402,14 +402,14 @@ def test_what_is_left_is_what_still_matches(bot, lobby, monkeypatch):
         was_read = bool(asked) and asked[-1].endswith("LIMIT 2")  # those that are cancelled next
         asked.append(sql)
         if was_read:
-            Job.objects.filter(pk__lt=waiting[-1].pk).update(state=WorkState.RUNNING)
+            Job.objects.filter(pk__gt=waiting[0].pk).update(state=WorkState.RUNNING)
         return execute(sql, *more)
 
     with connection.execute_wrapper(a_worker_is_faster):
         page = text_of(root.post(all_that_match("cancel", state__exact="queued")))
 
     assert "<strong>1</strong> job that matches can be cancelled" in page
-    assert states(*waiting) == ["running", "running", "queued"]
+    assert states(*waiting) == ["queued", "running", "running"]
 
 
 def test_what_failed_again_since_the_question_is_not_retried_for_ever(bot, lobby):
