@@ -6,6 +6,7 @@ All are optional and come from the environment. Secrets may also come from a fil
 from __future__ import annotations
 
 import secrets
+from logging import ERROR, LogRecord
 from pathlib import Path
 from typing import Any
 
@@ -391,9 +392,24 @@ UNFOLD = {
 BOTADMIN_LOG_LEVEL = env.choice(
     "BOTADMIN_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 )
+
+
+def _without_traceback_of_refusals(record: LogRecord) -> bool:
+    """What somebody may not see or do is one line: nothing broke that has to be found."""
+    if record.levelno < ERROR:
+        record.exc_info = None
+    return True
+
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {
+        "refusals": {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": _without_traceback_of_refusals,
+        }
+    },
     "formatters": {
         "line": {
             "class": "bots.scrub.Formatter",
@@ -407,6 +423,7 @@ LOGGING = {
         # Django's own handlers would print each line a second time.
         "django": {"handlers": [], "level": BOTADMIN_LOG_LEVEL, "propagate": True},
         "django.server": {"handlers": [], "propagate": True},
+        "django.request": {"filters": ["refusals"]},
         # They tell about every task and every socket; DEBUG shows it.
         **{
             name: {"level": "WARNING" if BOTADMIN_LOG_LEVEL == "INFO" else BOTADMIN_LOG_LEVEL}

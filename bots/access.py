@@ -174,7 +174,7 @@ def deliveries(actor: Actor) -> QuerySet[Delivery]:
     # Both asked for first: knowing them, PostgreSQL reads the newest deliveries only, and not all.
     mine = list(subscriptions(actor).values_list("pk", flat=True))
     seen = list(bots(actor).values_list("pk", flat=True))
-    return Delivery.objects.filter(subscription__in=mine, event__bot__in=seen)
+    return Delivery.objects.filter(subscription__in=mine, event__bot__among=seen)
 
 
 def audit_entries(actor: Actor) -> QuerySet[AuditEntry]:

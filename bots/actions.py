@@ -305,10 +305,19 @@ def restore_channel(platform: Platform, job: Job) -> Result:
     return {"channel": _channel(platform.restore_channel(channel_id))}
 
 
+# Elsewhere a bot has to be a member; here it wants to become one.
+CANNOT_JOIN = "Check the name. Into a private channel, somebody who is in it has to add the bot."
+
+
 @action(JobKind.JOIN_CHANNEL)
 def join_channel(platform: Platform, job: Job) -> Result:
-    channel_id = job.payload.get("channel") or _channel_id(platform, job.payload["name"])
-    return {"channel": _channel(platform.join_channel(channel_id))}
+    try:
+        channel_id = job.payload.get("channel") or _channel_id(platform, job.payload["name"])
+        return {"channel": _channel(platform.join_channel(channel_id))}
+    except NotFound as error:
+        if error.next_step == NotFound.next_step:
+            error.next_step = CANNOT_JOIN
+        raise
 
 
 def _channel_id(platform: Platform, name: str) -> str:

@@ -11,7 +11,7 @@ class BotsConfig(AppConfig):
 
     def ready(self) -> None:
         # They register themselves.
-        from bots import courier, handlers, runner, syncing  # noqa: F401
+        from bots import courier, handlers, lookups, runner, syncing  # noqa: F401
         from bots.audit import accounts  # noqa: F401
 
         post_migrate.connect(_set_clocks, sender=self)

@@ -84,7 +84,7 @@ def _account(bot: Bot, credentials: dict[str, str], memory: Memory) -> Account:
             raise Misconfigured(
                 f"The credential {declared.label!r} is not set.",
                 option=declared.name,
-                next_step="Set it on the bot's page, then press Test.",
+                next_step="Set it on the bot's page, under Credentials, then press Test.",
             )
     return Account(
         space=bot.space.slug,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import secrets
 
-from bots import clients, lifecycle, syncing
-from bots.models import Bot, Connection
+from django.db.models import QuerySet
+
+from bots import clients, lifecycle, syncing, who
+from bots.models import AuditEntry, Bot, Connection
 from spaces.models import Space
 from spaces.platforms import local
 from spaces.platforms.messages import (
@@ -16,6 +18,7 @@ from spaces.platforms.messages import (
     PersonRef,
 )
 
+BY = who.By(label="the demo", key="demo", door=who.Door.ITSELF)
 PEOPLE = (
     ("alice", "Alice Archer", "alice@example.com"),
     ("bob", "Bob Baker", "bob@example.com"),
@@ -38,8 +41,19 @@ STATUS = Card(
 )
 
 
+def bots() -> QuerySet[Bot]:
+    """The bot of the demo, which nobody added, as long as the audit log remembers that."""
+    added = AuditEntry.objects.filter(actor_key=BY.key, action="bot.created", bot__isnull=False)
+    return Bot.objects.filter(pk__in=added.values("bot"))
+
+
 def seed() -> Bot:
     """Make the demo; to be called once, on an empty database."""
+    with who.acting(BY):
+        return _seed()
+
+
+def _seed() -> Bot:
     space = Space(slug="local", name="Local space", platform="local")
     space.full_clean()
     space.save()

@@ -23,7 +23,13 @@ from bots.models import Bot
 from bots.refusals import Invalid
 from spaces.platforms import registry
 from spaces.platforms.contract import Memory, Platform
-from spaces.platforms.errors import Misconfigured, PlatformError, RateLimited, Unavailable
+from spaces.platforms.errors import (
+    CredentialsRefused,
+    Misconfigured,
+    PlatformError,
+    RateLimited,
+    Unavailable,
+)
 from spaces.platforms.messages import Finding, Identity
 
 OTHER_ACCOUNT = "other_account"
@@ -175,4 +181,10 @@ def _refused(error: PlatformError | Misconfigured) -> Trial:
     if isinstance(error, (Unavailable, RateLimited)):
         # Elsewhere it is tried again by itself, and here it is not.
         finding = replace(finding, remedy="Try again in a moment.")
+    elif error.next_step == CredentialsRefused.next_step:
+        # The bot has others, or is not there yet: these were only tried.
+        finding = replace(
+            finding,
+            remedy="Correct the credentials, or which account they are for, and try again.",
+        )
     return Trial(findings=[finding], refused=error.code)

@@ -124,6 +124,7 @@ class Reason:
     until: datetime | None = None
     since: datetime | None = None  # of what is under way
     behind: int | None = None  # the job that goes first
+    ahead: Why | None = None  # why that one waits, as far as it does
 
 
 def waiting_for(jobs: QuerySet[Job], why: Why) -> QuerySet[Job]:
@@ -219,7 +220,8 @@ def _behind(head_id: int, head: Reason | None) -> Reason:
     text = f"Behind job {head_id} of the same lane."
     if head is None:  # it has just ended
         return Reason(why=Why.BEHIND, text=text, behind=head_id)
-    return replace(head, why=Why.BEHIND, text=f"{text} There: {head.text}", behind=head_id)
+    text = f"{text} There: {head.text}"
+    return replace(head, why=Why.BEHIND, text=text, behind=head_id, ahead=head.why)
 
 
 def _nobody_came(job: Job, *, workers: bool) -> Reason:

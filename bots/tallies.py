@@ -200,7 +200,7 @@ def failures_of_bots(bot_ids: Sequence[int]) -> list[tuple[str, int]]:
 
 
 def _of_bots(bot_ids: Sequence[int]) -> QuerySet[Tally]:
-    return Tally.objects.filter(bot_id__in=bot_ids, minutes=Minutes.MANY)
+    return Tally.objects.filter(bot_id__among=bot_ids, minutes=Minutes.MANY)
 
 
 def _history(of: QuerySet[Tally], step: timedelta) -> Iterator[Span]:

@@ -46,6 +46,7 @@ def test_all_steps_with_the_keyboard_alone(browser, space):
     expect(page.get_by_text("It works.")).to_be_visible()
     expect(page.locator("#outcome")).to_be_focused()
     assert not Bot.objects.exists()
+    expect(page.get_by_role("button", name="Save")).to_have_count(1)
     page.get_by_role("button", name="Save it").press("Enter")
 
     page.get_by_label("Lobby").press("Space")

@@ -64,6 +64,7 @@ def test_an_operator_tries_the_demo_bot(browser, bot, lobby):
     page.get_by_role("link", name="Echo", exact=True).click()
     page.get_by_role("link", name=re.compile("^Lobby")).click()
     expect(page.get_by_role("heading", name="Lobby")).to_be_visible()
+    expect(page.get_by_role("textbox", name="Message")).to_be_focused()
 
     page.get_by_label("Write as").select_option("alice")
     page.get_by_role("textbox", name="Message").fill("Is anybody *there*?")
@@ -106,7 +107,8 @@ def test_an_operator_tries_the_demo_bot(browser, bot, lobby):
     sent.hover()
     sent.get_by_role("link", name="Answer").click()
     thread = page.get_by_role("complementary", name="Thread")
-    thread.get_by_role("textbox", name="Answer").fill("And an answer.")
+    expect(thread.get_by_role("textbox", name="Answer")).to_be_focused()
+    page.keyboard.type("And an answer.")
     page.keyboard.press("Control+Enter")
     expect(thread.get_by_text("Message queued")).to_be_visible()
     work(bot)
@@ -225,10 +227,45 @@ def test_on_a_phone_one_pane_comes_after_the_other(browser, bot, lobby):
     browser.visit(reverse("chat:rooms", args=[bot.slug]))
     page.get_by_role("link", name=re.compile("^Lobby")).click()
     expect(page.get_by_role("navigation", name="Rooms")).not_to_be_visible()
+    expect(page.get_by_role("textbox", name="Message")).not_to_be_focused()
     page.get_by_role("link", name="Answer").first.click()
     page.get_by_role("link", name="Back to the room").click()
     page.get_by_role("link", name="Back to rooms").click()
     expect(page.get_by_role("navigation", name="Rooms")).to_be_visible()
+
+
+def test_a_preview_comes_into_sight_and_its_parts_are_folded(browser, bot, lobby):
+    page = open_room(browser, bot, lobby)
+    page.get_by_text("Files, card, preview").click()
+    page.get_by_role("textbox", name="Message").fill("All work and no play. " * 800)
+    browser.press("Preview")
+
+    expect(page.get_by_role("region", name="Preview")).to_be_focused()
+    expect(page.get_by_role("heading", name="On Local: 5 messages")).to_be_in_viewport()
+    fold = page.get_by_text("All of message 2")
+    fold.click()
+    expect(page.locator("details details[open]")).to_contain_text("All work and no play.")
+    page.get_by_role("textbox", name="Message").press_sequentially("!")
+    expect(page.get_by_role("textbox", name="Message")).to_be_focused()
+
+
+def test_the_keyboard_gets_past_what_is_on_every_page(browser, bot, lobby):
+    browser.visit("/admin/")
+    page = browser.page
+    page.keyboard.press("Tab")
+    skip = page.get_by_role("link", name="Skip to the content")
+    expect(skip).to_be_focused()
+    expect(skip).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('#content') !== null")
+
+    open_room(browser, bot, lobby)
+    for _ in range(2):
+        page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the message")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("textbox", name="Message")).to_be_focused()
 
 
 def test_rooms_are_searched_while_typing(browser, bot, lobby):

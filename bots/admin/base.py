@@ -14,7 +14,7 @@ from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import PermissionDenied
 from django.db import DataError, transaction
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -32,6 +32,7 @@ from unfold.views import ChangeList
 from bots import access, audit
 from bots.access import Act, Actor
 from bots.admin import history
+from bots.admin.posting import looked_at
 from bots.models import AuditEntry, Bot, BulkAction, Delivery, Subscription
 from bots.refusals import Refused
 from bots.targets import as_id
@@ -126,6 +127,13 @@ class ListAdmin(ModelAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return Rows
 
+    def get_actions(self, request: HttpRequest) -> Any:
+        actions = super().get_actions(request)
+        # The last one, not the first: what cannot be taken back is nothing to slip into.
+        if delete := actions.pop("delete_selected", None):
+            actions["delete_selected"] = delete
+        return actions
+
     def changeform_view(
         self,
         request: HttpRequest,
@@ -212,7 +220,7 @@ class OperatorAdmin(ListAdmin):
             return rows & VISIBLE[self.model](actor)
         # Asked for first: knowing how many they are, PostgreSQL reads the newest rows only, and not
         # all of these bots.
-        return rows.filter(bot__in=list(access.bots(actor).values_list("pk", flat=True)))
+        return rows.filter(bot__among=list(access.bots(actor).values_list("pk", flat=True)))
 
     def visible(self, request: HttpRequest, pk: int) -> Any:
         """The row, for views of its page's pieces. Raises `PermissionDenied` and `Http404`."""
@@ -235,12 +243,12 @@ class OperatorAdmin(ListAdmin):
     def press(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
         """Do what a button says, and go back to where it says that it stands: without a word, on
         the page of the row."""
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
         row = get_object_or_404(self.get_queryset(request), pk=pk)
         button = self.presses.get(name)
         if button is None or not self.has_operate_permission(request, row):
             raise PermissionDenied
+        if request.method != "POST":
+            return looked_at(request, self.url("change", row.pk))
         try:
             told = button.run(request, row)
         except Refused as refused:

@@ -28,22 +28,28 @@ from bots.admin.bot_list import BotList
 from bots.admin.bot_pieces import BotPieces
 from bots.admin.bot_test import StepByStep
 from bots.admin.operations import OPERATIONS
-from bots.admin.options import PREFIX, shown
+from bots.admin.options import fieldsets, shown
 from bots.api import outside
 from bots.models import Bot, Permission
 from bots.refusals import Busy
 from spaces.platforms.contract import Ability, declared_options
 from spaces.platforms.errors import Misconfigured, PlatformError
+from spaces.platforms.messages import CANNOT
 
 # Buttons ----------------------------------------------------------------------------------------
 
 
 def _test(request: HttpRequest, bot: Bot) -> str:
-    tell = {"ok": messages.success, "warning": messages.warning, "error": messages.error}
+    tell = {
+        "ok": messages.success,
+        CANNOT: messages.info,
+        "warning": messages.warning,
+        "error": messages.error,
+    }
     with outside.place():
         findings = lifecycle.check(bot).findings
     for finding in findings:
-        tell[finding.level](request, f"{finding.text} {finding.remedy}".strip())
+        tell[finding.mark](request, f"{finding.text} {finding.remedy}".strip())
     return ""
 
 
@@ -156,12 +162,11 @@ class BotAdmin(BotPieces, ReplaceCredentials, StepByStep, AddBot, FirstChannels,
         return [
             (None, {"fields": ["space_shown", "name", "slug", "label_words"]}),
             ("Behaviour", {"fields": [*behaviour, "permissions", "handlers", "groups"]}),
-            (
-                "Options",
+            *fieldsets(
+                declared_options(platform, "bot"),
                 {
-                    "fields": [PREFIX + name for name in declared_options(platform, "bot")],
                     "description": "A field left empty follows the space or the default, "
-                    "shown in grey.",
+                    "which it shows."
                 },
             ),
         ]
@@ -226,7 +231,8 @@ class BotAdmin(BotPieces, ReplaceCredentials, StepByStep, AddBot, FirstChannels,
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         # Not every single event by name: a bot may have millions.
         bots = [f"{bot} with its connection, messages, jobs and events" for bot in objs]
-        return bots, {self.opts.verbose_name_plural: len(bots)}, set(), []
+        bots.append("Nothing happens on the platform: accounts, channels and messages there stay.")
+        return bots, {self.opts.verbose_name_plural: len(objs)}, set(), []
 
     # Operations ---------------------------------------------------------------------------------
 

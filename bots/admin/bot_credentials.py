@@ -32,10 +32,12 @@ from bots.api import outside
 from bots.models import Bot
 from bots.refusals import Busy, Refused
 from bots.rotation import Trial
+from spaces.platforms.messages import CANNOT
 
 KEPT_SECONDS = 600
-LEVELS = {
+MARKS = {
     "ok": ("fine", "success"),
+    CANNOT: ("cannot", ""),
     "warning": ("warning", "warning"),
     "error": ("wrong", "danger"),
 }
@@ -184,7 +186,7 @@ class ReplaceCredentials(OperatorAdmin):
             "original": bot,
             "title": f"Replace credentials: {bot}",
             "form": form,
-            "findings": [(looks.badge(*LEVELS[one.level]), one) for one in findings],
+            "findings": [(looks.badge(*MARKS[one.mark]), one) for one in findings],
             "is_other": trial is not None and trial.refused == rotation.OTHER_ACCOUNT,
             "person": trial.identity.person if trial and trial.identity else None,
             "minutes": KEPT_SECONDS // 60,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.utils import timezone
@@ -14,13 +14,14 @@ from bots.admin import looks
 from bots.connections import states
 from bots.connections.states import Shown
 from bots.incidents.wording import lasted
-from bots.models import Bot, Event
+from bots.models import AuditEntry, Bot, Event, State
 from spaces.platforms.messages import Kind
 
 DAY = timedelta(days=1)
 READ = 300  # changes; who has more in a day is told that the first ones are left out
 LISTED = 10
 UNKNOWN = "unknown"
+_OFF = {"field": "Enabled", "before": "yes", "after": "no"}  # as the form of a bot is told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ class History:
 
 
 def of(bot: Bot) -> History:
-    """One query, however much happened."""
+    """Two queries, however much happened."""
     now = timezone.now()
     told = Event.objects.filter(bot=bot, kind=Kind.CONNECTION_CHANGED).order_by("-pk")
     events = list(told.only("occurred_at", "data")[:READ])
@@ -86,7 +87,7 @@ def of(bot: Bot) -> History:
     return History(
         band=[_stretch(span) for span in _merged(of_day)],
         sums=_sums(_merged(of_day)),
-        changes=[_change(span, now) for span in reversed(spans[-LISTED:])],
+        changes=_changes(bot, spans, now),
         begins=f"{timezone.localtime(start):%H:%M}",
         is_cut=is_cut,
     )
@@ -167,6 +168,31 @@ def _sums(spans: Iterable[Span]) -> list[Sum]:
         for state, times in longest_first
         if sum(times, timedelta()) >= timedelta(seconds=1)
     ]
+
+
+def _changes(bot: Bot, spans: Sequence[Span], now: datetime) -> list[Change]:
+    """The latest, newest first. What nobody gave a reason for when it was written is what somebody
+    did: the audit log knows who."""
+    stops = _stops(bot)
+    told = []
+    before = min(bot.created_at, spans[0].since)
+    for span in spans:
+        # Somebody switches it off, then its holder lets go of it.
+        until = now if span.until >= now and not bot.enabled else span.since
+        by = next((stop for stop in stops if before <= stop.at <= until), None)
+        if span.state == State.OFF and by is not None:
+            span = replace(span, reason=f"Switched off by {by.actor_label}.")
+        told.append(_change(span, now))
+        before = span.since
+    return told[: -LISTED - 1 : -1]
+
+
+def _stops(bot: Bot) -> list[AuditEntry]:
+    """When somebody switched it off, the latest first."""
+    of_bot = AuditEntry.objects.filter(kind="bot", object_id=str(bot.pk)).order_by("-pk")
+    entries = of_bot.filter(action__in=("bot.stopped", "bot.changed"))
+    newest = entries.only("at", "action", "actor_label", "changes")[:READ]
+    return [one for one in newest if one.action == "bot.stopped" or _OFF in one.changes]
 
 
 def _change(span: Span, now: datetime) -> Change:

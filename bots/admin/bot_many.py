@@ -16,13 +16,13 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_POST
 from unfold.decorators import action
 
 from bots import bulk_actions
 from bots.access import Act
 from bots.admin.base import OperatorAdmin, may
 from bots.admin.bot_rotation import RotationForm
+from bots.admin.posting import looked_at
 from bots.models import Bot, BulkAction, BulkKind
 from bots.refusals import Invalid, Refused
 from bots.targets import as_id
@@ -69,12 +69,12 @@ class ManyBots(OperatorAdmin):
         return [
             path(
                 "many/stop/",
-                self.admin_site.admin_view(require_POST(self.stop_many)),
+                self.admin_site.admin_view(self.stop_many),
                 name=self._url_name("stop_many"),
             ),
             path(
                 "many/rotate/",
-                self.admin_site.admin_view(require_POST(self.rotate_many)),
+                self.admin_site.admin_view(self.rotate_many),
                 name=self._url_name("rotate_many"),
             ),
             *super().get_urls(),
@@ -84,6 +84,8 @@ class ManyBots(OperatorAdmin):
         """What the page that asks whether to stop them says."""
         if not self.has_operate_permission(request):
             raise PermissionDenied
+        if request.method != "POST":
+            return looked_at(request, self.url("changelist"))
         try:
             bots = self._named(request)
         except Invalid as refused:
@@ -95,6 +97,8 @@ class ManyBots(OperatorAdmin):
         """The page for new credentials, asked for with some bots, or what was entered there."""
         if not self.has_rotate_permission(request):
             raise PermissionDenied
+        if request.method != "POST":
+            return looked_at(request, self.url("changelist"))
         try:
             bots = list(self._named(request))
         except Invalid as refused:

@@ -11,8 +11,8 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from bots import clients
-from bots.admin import counting, credentials, incident, looks, platforms
+from bots import clients, naming
+from bots.admin import counting, credentials, incident, lane_names, looks, platforms
 from bots.admin.sentences import sentence
 from bots.connections import states
 from bots.incidents.wording import lasted
@@ -124,6 +124,7 @@ def credentials_of(bot: Bot) -> dict[str, Any]:
     ]
     return {
         "credentials": lines,
+        "is_keyless": any(line["is_missing"] for line in lines),
         "unset": [one.label for one in declared if one.name not in labels],
     }
 
@@ -180,7 +181,7 @@ def _limits_of(platform: type[Platform]) -> Facts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channels:
     count: int
-    newest: list[tuple[Channel, str]]  # with the time of its latest message
+    newest: list[tuple[Channel, str, str]]  # with its name, and the time of its latest message
 
 
 def channels(bot: Bot) -> Channels:
@@ -197,9 +198,12 @@ def channels(bot: Bot) -> Channels:
     found = [one.channel for one in in_use]
     found.sort(key=lambda channel: latest[channel.pk], reverse=True)
     found += [one.channel for one in others[:SHOWN]]
+    names = naming.names((bot, one) for one in found[:SHOWN])
     return Channels(
         count=mine.count(),
-        newest=[(one, looks.moment(latest.get(one.pk))) for one in found[:SHOWN]],
+        newest=[
+            (one, names[bot.pk, one.pk], looks.moment(latest.get(one.pk))) for one in found[:SHOWN]
+        ],
     )
 
 
@@ -211,6 +215,7 @@ class Waiting:
     """A lane with work in it, or one that somebody paused."""
 
     lane: Lane
+    name: str
     link: SafeString | str
     count: str
     told: str
@@ -220,14 +225,17 @@ def lanes_waiting(bot: Bot) -> list[Waiting]:
     """The first of them; one more than is shown, if there are more."""
     busy = Lane.objects.filter(Q(due_at__isnull=False) | Q(paused_at__isnull=False), bot=bot)
     counted = busy.annotate(waiting_count=counting.waiting_in_lane())
+    rows = list(counted.select_related("bot").order_by("due_at", "pk")[: SHOWN + 1])
+    names = lane_names.names(rows)
     return [
         Waiting(
             lane=row,
-            link=looks.link(row, row.key),
+            name=names[row.pk],
+            link=looks.link(row, names[row.pk]),
             count=counting.told(row.waiting_count),
             told=lane_told(row),
         )
-        for row in counted.order_by("due_at", "pk")[: SHOWN + 1]
+        for row in rows
     ]
 
 
@@ -261,17 +269,25 @@ def latest_events(bot: Bot) -> QuerySet[Event]:
 def work(bot: Bot) -> dict[str, Any]:
     """What changes by itself further down the page."""
     lanes = lanes_waiting(bot)
+    jobs, events = list(latest_jobs(bot)), list(latest_events(bot))
+    told: list[Job | Event] = [*jobs, *events]
+    names = naming.names((bot, row.channel) for row in told if row.channel)
     return {
         "lanes": lanes[:SHOWN],
         "more_lanes": len(lanes) > SHOWN,
         "jobs": [
-            (job, looks.state(job.state), looks.moment(job.created_at)) for job in latest_jobs(bot)
+            (job, _room(job, names), looks.state(job.state), looks.moment(job.created_at))
+            for job in jobs
         ],
         "events": [
-            (event, sentence(event), looks.moment(event.occurred_at))
-            for event in latest_events(bot)
+            (event, _room(event, names), sentence(event), looks.moment(event.occurred_at))
+            for event in events
         ],
     }
+
+
+def _room(row: Job | Event, names: naming.Names) -> str:
+    return names.get((row.bot_id, row.channel_id or 0), "")
 
 
 def incidents(bot: Bot) -> list[Mapping[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path, reverse
 
@@ -18,6 +18,7 @@ from bots.admin import bot_history, bot_page, lane, live, platforms
 from bots.admin.base import Button, OperatorAdmin, may
 from bots.admin.live import Piece
 from bots.admin.operations import OPERATIONS
+from bots.admin.posting import looked_at
 from bots.models import (
     Bot,
     Event,
@@ -142,21 +143,22 @@ class BotPieces(OperatorAdmin):
 
     def press_lane(self, request: HttpRequest, pk: int, lane_pk: int, name: str) -> HttpResponse:
         """As the button on the page of the lane, and back to here."""
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
         bot = get_object_or_404(self.get_queryset(request), pk=pk)
         row = get_object_or_404(Lane.objects.select_related("bot"), pk=lane_pk, bot=bot)
         if name not in lane.PRESSES or not self.has_operate_permission(request, bot):
             raise PermissionDenied
+        back = f"{self.url('change', bot.pk)}#bot-work"
+        if request.method != "POST":
+            return looked_at(request, back)
         try:
             messages.success(request, lane.PRESSES[name].run(request, row))
         except Refused as refused:
             messages.error(request, refused.detail)
-        return redirect(f"{self.url('change', bot.pk)}#bot-work")
+        return redirect(back)
 
 
 def _lists(bot: Bot) -> dict[str, str]:
-    """The other lists, of this bot only."""
+    """Where it talks, and the other lists, of this bot only."""
     mine: tuple[tuple[str, type[Model]], ...] = (
         ("Messages", Message),
         ("Jobs", Job),
@@ -166,6 +168,7 @@ def _lists(bot: Bot) -> dict[str, str]:
         ("Lanes", Lane),
     )
     return {
+        "Chat": reverse("chat:rooms", args=[bot.slug]),
         "Channels": f"{_list(Channel)}?bot={bot.pk}",
         **{title: f"{_list(model)}?bot__id__exact={bot.pk}" for title, model in mine},
         "Subscriptions": f"{_list(Subscription)}?bot={bot.pk}",

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponseNotAllowed, StreamingHttpResponse
+from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path
 
 from bots import lifecycle
 from bots.admin.base import OperatorAdmin
+from bots.admin.posting import looked_at
 from bots.api import outside
 from bots.lifecycle import Step
 from bots.models import Bot
@@ -33,11 +34,11 @@ class StepByStep(OperatorAdmin):
         return [path("<int:pk>/test/", view, name=self._url_name("test")), *super().get_urls()]
 
     def test(self, request: HttpRequest, pk: int) -> HttpResponseBase:
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
         bot = get_object_or_404(self.get_queryset(request), pk=pk)
         if not self.has_operate_permission(request, bot):
             raise PermissionDenied
+        if request.method != "POST":
+            return looked_at(request, self.url("change", bot.pk))
         answer = StreamingHttpResponse(_lines(bot), content_type="application/x-ndjson")
         answer["Cache-Control"] = "no-store"
         answer["X-Accel-Buffering"] = "no"  # proxies hand it on line by line
@@ -61,7 +62,7 @@ def _tested(bot: Bot) -> Iterator[str]:
                 yield _line(doing=f"{told.name} …")
             case Finding():
                 levels.append(told.level)
-                yield _line(level=told.level, text=told.text, remedy=told.remedy)
+                yield _line(level=told.mark, text=told.text, remedy=told.remedy)
     yield _line(done=_sum(levels.count("error"), levels.count("warning")))
 
 

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 from unfold.views import ChangeList
@@ -23,6 +23,7 @@ from bots import access, bulk_actions
 from bots.admin import live, looks
 from bots.admin.base import GrowingAdmin, Rows, actor_of, may
 from bots.admin.live import Piece
+from bots.admin.posting import looked_at
 from bots.admin.progress import Progress
 from bots.models import BulkAction, BulkItem, BulkKind, ItemState
 from bots.refusals import Refused
@@ -106,7 +107,7 @@ class BulkActionAdmin(GrowingAdmin):
             ),
             path(
                 "<int:pk>/retry/",
-                self.admin_site.admin_view(require_POST(self.retry)),
+                self.admin_site.admin_view(self.retry),
                 name=self._url_name("retry"),
             ),
             *super().get_urls(),
@@ -171,6 +172,8 @@ class BulkActionAdmin(GrowingAdmin):
         row = get_object_or_404(self.get_queryset(request), pk=pk)
         if not may(request, bulk_actions.ACTS[BulkKind(row.kind)]):
             raise PermissionDenied
+        if request.method != "POST":
+            return looked_at(request, self.url("change", row.pk))
         try:
             begun = bulk_actions.retry(row, user=_user(request))
         except Refused as refused:

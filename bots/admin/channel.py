@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.http import urlencode
@@ -15,13 +16,16 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
+from unfold.views import ChangeList
 
-from bots import access
-from bots.admin import looks
-from bots.admin.base import GrowingAdmin, NamedBot, SearchedFilter, actor_of
+from bots import access, naming, targets
+from bots.admin import lane, looks
+from bots.admin.base import GrowingAdmin, NamedBot, Rows, SearchedFilter, actor_of
+from bots.admin.bot_page import lane_told
 from bots.admin.operations import OPERATIONS
-from bots.models import Bot, Message
+from bots.models import Bot, Lane, LaneKind, Message
 from spaces.models import Channel
+from spaces.platforms.messages import ChannelKind
 
 LATEST = 50
 OPERATIONS_HERE = ("send", "change-channel", "add-participants", "remove-participants")
@@ -31,6 +35,16 @@ class BotInIt(NamedBot):
     def of(self, rows: QuerySet[Any], bots: QuerySet[Bot]) -> QuerySet[Any]:
         members = bots.exclude(person=None).values("person")
         return rows.filter(participants__person__in=members)
+
+
+class ChannelRows(Rows):
+    """The rows of a page, with what each is called: for no bot, so by all who are in it."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        names = naming.names((None, channel) for channel in self.result_list)
+        for channel in self.result_list:
+            channel.called = names[None, channel.pk]
 
 
 @admin.register(Channel)
@@ -63,14 +77,21 @@ class ChannelAdmin(GrowingAdmin):
     )
     change_form_outer_after_template = "admin/bots/tables.html"
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return ChannelRows
+
     def beside(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         bots = access.bots(actor_of(request))
         asks = OPERATIONS_HERE if self.has_operate_permission(request, row) else ()
-        return {"tables": [_bots(row, bots, asks), _participants(row), _messages(row, bots)]}
+        return {
+            "subtitle": naming.name(None, row),
+            "tables": [_bots(request, row, bots, asks), _participants(row), _messages(row, bots)],
+        }
 
     @display(description="Channel")
-    def shown(self, channel: Channel) -> str:
-        return str(channel)
+    def shown(self, channel: Any) -> str:
+        called: str = channel.called
+        return called
 
     @display(description="Archived")
     def archived_shown(self, channel: Channel) -> str:
@@ -81,15 +102,50 @@ class ChannelAdmin(GrowingAdmin):
         return looks.moment(channel.synced_at)
 
 
-def _bots(channel: Channel, bots: QuerySet[Bot], asks: Sequence[str]) -> dict[str, Any]:
-    here = bots.filter(person__participations__channel=channel)[:LATEST]
+def _bots(
+    request: HttpRequest, channel: Channel, bots: QuerySet[Bot], asks: Sequence[str]
+) -> dict[str, Any]:
+    here = list(bots.filter(person__participations__channel=channel)[:LATEST])
+    lanes = _lanes(channel, here)
+    rows = (
+        (
+            looks.link(bot),
+            _links(bot, channel, asks),
+            _lane(request, channel, lanes.get(bot.pk), may_steer=bool(asks)),
+        )
+        for bot in here
+    )
     return {
         "title": "Bots in this channel",
-        "table": looks.table(
-            ("Bot", "Ask it to"), ((looks.link(bot), _links(bot, channel, asks)) for bot in here)
-        ),
+        "table": looks.table(("Bot", "Ask it to", "What waits for here"), rows),
         "nothing": "None.",
     }
+
+
+def _lanes(channel: Channel, bots: Sequence[Bot]) -> dict[int, Lane]:
+    """By bot: the lane in which its work for the channel waits. It is there since the first job."""
+    # Only a conversation between two is called otherwise by each of its bots.
+    is_direct = channel.kind == ChannelKind.DIRECT
+    named = bots if is_direct else bots[:1]
+    keys = {targets.lanes_of_channels(bot, [channel])[channel.pk] for bot in named}
+    rows = Lane.objects.filter(kind=LaneKind.JOBS, bot__in=bots, key__in=keys)
+    return {row.bot_id: row for row in rows if row.bot_id}
+
+
+def _lane(
+    request: HttpRequest, channel: Channel, row: Lane | None, *, may_steer: bool
+) -> SafeString | str:
+    if row is None:
+        return "Nothing was asked for yet."
+    names = ("pause", "resume") if may_steer else ()
+    presses = [(name, lane.PRESSES[name]) for name in names]
+    context = {
+        "lane": row,
+        "told": lane_told(row),
+        "presses": [(name, press) for name, press in presses if press.offered(row)],
+        "back": reverse("admin:spaces_channel_change", args=[channel.pk]),
+    }
+    return render_to_string("admin/bots/lane/here.html", context, request)
 
 
 def _links(bot: Bot, channel: Channel, asks: Sequence[str]) -> SafeString:

@@ -16,7 +16,7 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from bots.admin import looks
+from bots.admin import looks, platforms
 from bots.models import Bot, Credential
 from spaces.platforms.contract import Credential as Declared
 
@@ -35,6 +35,14 @@ def known(bot: Bot | None) -> dict[str, Credential]:
         return {}
     rows = bot.credentials.defer("value").select_related("changed_by")
     return {row.name: row for row in rows}
+
+
+def missing(bot: Bot) -> list[str]:
+    """Names of those that its platform must have and nobody set."""
+    platform = platforms.find(bot.space.platform)
+    stored = {row.name for row in bot.credentials.all()}
+    declared = platform.credentials if platform else ()
+    return [one.name for one in declared if one.required and one.name not in stored]
 
 
 def credential_fields(

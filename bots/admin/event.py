@@ -13,6 +13,7 @@ from bots import tracing
 from bots.access import Actor
 from bots.admin import looks, sentences
 from bots.admin.base import BOT_FILTER, CHANNEL_FILTER, KIND_FILTER
+from bots.admin.in_channel import InChannel
 from bots.admin.searching import SearchesNewest
 from bots.admin.trace import TracedAdmin
 from bots.models import Event
@@ -20,13 +21,13 @@ from bots.tracing import Trace, entry_of
 
 
 @admin.register(Event)
-class EventAdmin(TracedAdmin, SearchesNewest):
+class EventAdmin(TracedAdmin, SearchesNewest, InChannel):
     list_display = (
         "number",
         "told_shown",
         "kind",
         "bot",
-        "channel",
+        "room",
         "occurred_shown",
         "caught_up_shown",
     )
@@ -71,10 +72,6 @@ class EventAdmin(TracedAdmin, SearchesNewest):
     @display(description="Event")
     def number(self, event: Event) -> str:
         return str(event.pk)
-
-    @display(description="Channel")
-    def channel_shown(self, event: Event) -> str:
-        return looks.link(event.channel)
 
     @display(description="Happened")
     def occurred_shown(self, event: Event) -> str:

@@ -43,7 +43,8 @@ PIECES: dict[str, Callable[[Scope], dict[str, Any]]] = {
 
 def front(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What the template of the front page shows."""
-    context |= {"title": "Fleet"}
+    add_url = reverse("admin:bots_bot_add") if may(request, Act.ADD_BOT) else ""
+    context |= {"title": "Fleet", "add_url": add_url}
     if not may(request, Act.READ):
         return context
     scope = Scope.of(request)

@@ -14,6 +14,8 @@ from bots.job_groups import Counts
 from bots.models import Fate, Found, GroupKind, GroupState, JobGroup, Plan
 from bots.models.job_group import OPEN_GROUPS
 
+NAMED = 20  # people, in one sentence
+UNCLEAR = {Found.NOBODY: "not found", Found.SEVERAL: "found more than once"}
 TONES = {"success": "ok", "info": "busy", "warning": "warn", "danger": "bad"}
 STATES = {
     GroupState.CHECKING: ("dry run under way", "info"),
@@ -117,6 +119,28 @@ def _figure(
     return Figure(count=count, what=label, tone=TONES.get(colour, ""), query=query, is_on=is_on)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unclear:
+    """People who were named, and are nobody or several: once each, however many the channels."""
+
+    count: int
+    what: str
+    names: str
+
+
+def unclear(group: JobGroup) -> list[Unclear]:
+    if group.state != GroupState.CHECKED:
+        return []
+    told = []
+    for found, what in UNCLEAR.items():
+        people = group.people.filter(found=found)
+        if count := people.count():
+            names = people.order_by("number").values_list("asked", flat=True)[:NAMED]
+            more = f" and {count - NAMED:,} more" if count > NAMED else ""
+            told.append(Unclear(count=count, what=what, names=", ".join(names) + more))
+    return told
+
+
 def will(group: JobGroup, counts: Counts) -> str:
     """What pressing Run does."""
     parts = []
@@ -152,6 +176,9 @@ def undo_told(group: JobGroup, counts: Counts) -> list[str]:
         )
     if promoted := counts[Plan.PROMOTE, Fate.DONE]:
         told.append(f"{promoted:,} who became moderators stay moderators.")
+    told.append(
+        "There is no dry run: what the platform does not let the bot do fails, and says so then."
+    )
     if not adds:
         told.append("Who was a moderator becomes one again, where the platform can do that.")
     return told

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,9 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from bots.admin import looks
-from bots.models import Fate, GroupItem, GroupState, JobGroup, Plan
+from bots.models import Fate, GroupItem, GroupState, Job, JobGroup, Plan
 from bots.targets import as_id
+from spaces.platforms.errors import Forbidden, NotFound, Rejected, Unsupported
 
 PER_PAGE = 50
 READ_AT_ONCE = 2_000  # rows, for a file
@@ -116,10 +117,11 @@ class Results:
 def results(group: JobGroup, wish: Wish) -> Results:
     first = (wish.page - 1) * PER_PAGE
     rows = list(_wanted(group, wish)[first : first + PER_PAGE + 1])
+    steps = _next_steps(rows[:PER_PAGE])
     dry = group.state in DRY
     headers = ("Person", "Channel", "What would happen" if dry else "Outcome", "Details")
     return Results(
-        table=looks.table(headers, (_cells(row, dry) for row in rows[:PER_PAGE])),
+        table=looks.table(headers, (_cells(row, dry, steps) for row in rows[:PER_PAGE])),
         wish=wish,
         previous=wish.query(page=wish.page - 1) if wish.page > 1 else "",
         next=wish.query(page=wish.page + 1) if len(rows) > PER_PAGE else "",
@@ -146,12 +148,29 @@ def _wanted(group: JobGroup, wish: Wish) -> QuerySet[GroupItem]:
     return rows.order_by("state", "plan", "pk")
 
 
-def _cells(item: GroupItem, dry: bool) -> Sequence[Any]:
+def _next_steps(rows: Sequence[GroupItem]) -> dict[int, str]:
+    """What to do about those that failed, by row; one query at most.
+
+    The job knows where it failed as a whole. Of each person it knows a code alone, and what the
+    platform's errors say of such.
+    """
+    failed = {row.pk: row for row in rows if row.state == Fate.FAILED}
+    if not failed:
+        return {}
+    jobs = Job.objects.filter(pk__in={row.job_id for row in failed.values() if row.job_id})
+    told = dict(jobs.values_list("pk", "next_step"))
+    by_code = {kind.code: kind.next_step for kind in (Rejected, NotFound, Forbidden, Unsupported)}
+    return {
+        pk: told.get(row.job_id or 0) or by_code.get(row.code, "") for pk, row in failed.items()
+    }
+
+
+def _cells(item: GroupItem, dry: bool, steps: Mapping[int, str]) -> Sequence[Any]:
     return (
         _person(item),
         looks.link(item.channel),
         _plan(item) if dry else _fate(item),
-        _details(item),
+        _details(item, steps.get(item.pk, "")),
     )
 
 
@@ -180,7 +199,7 @@ def _fate(item: GroupItem) -> SafeString:
     return looks.badge(text, FATE_COLOURS.get(fate, ""))
 
 
-def _details(item: GroupItem) -> SafeString | str:
+def _details(item: GroupItem, next_step: str) -> SafeString | str:
     # By its number: a job that is old enough was removed, and its page says so.
     job = ""
     if item.job_id:
@@ -188,7 +207,8 @@ def _details(item: GroupItem) -> SafeString | str:
         job = format_html('<a href="{}" class="text-link">Job {}</a>', url, item.job_id)
     moderator = "As moderator." if item.moderator and item.plan == Plan.ADD else ""
     code = format_html("<code>{}</code>", item.code) if item.code else ""
-    told = [part for part in (item.detail, moderator, code, job) if part]
+    step = format_html("<strong>{}</strong>", next_step) if next_step else ""
+    told = [part for part in (item.detail, step, moderator, code, job) if part]
     return format_html("{}" + " {}" * (len(told) - 1), *told) if told else looks.NOTHING
 
 

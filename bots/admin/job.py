@@ -18,8 +18,9 @@ from unfold.views import ChangeList
 
 from bots import jobs, stuck, tracing
 from bots.access import Actor
-from bots.admin import job_filters, job_outcome, looks
-from bots.admin.base import Press, Rows
+from bots.admin import job_filters, job_outcome, lane_names, looks
+from bots.admin.base import Press
+from bots.admin.in_channel import InChannel, RoomRows
 from bots.admin.job_many import ManyJobs
 from bots.admin.searching import SearchesNewest
 from bots.admin.trace import TracedAdmin
@@ -67,7 +68,7 @@ def _can_become(to: WorkState) -> Callable[[Job], bool]:
     return lambda job: job.state not in steered and to in MOVES.get(WorkState(job.state), ())
 
 
-class JobRows(Rows):
+class JobRows(RoomRows):
     """A page of the list, with why each of its jobs waits."""
 
     def get_queryset(self, request: HttpRequest, **kwargs: Any) -> QuerySet[Any]:
@@ -85,14 +86,14 @@ class JobRows(Rows):
 
 
 @admin.register(Job)
-class JobAdmin(TracedAdmin, ManyJobs, SearchesNewest):
+class JobAdmin(TracedAdmin, ManyJobs, SearchesNewest, InChannel):
     list_display = (
         "number",
         "state_shown",
         "why_shown",
         "kind",
         "bot",
-        "channel",
+        "room",
         "requested_by",
         "created_shown",
         "attempts",
@@ -191,11 +192,7 @@ class JobAdmin(TracedAdmin, ManyJobs, SearchesNewest):
 
     @display(description="Lane")
     def lane_shown(self, job: Job) -> str:
-        return looks.link(job.lane, job.lane.key)
-
-    @display(description="Channel")
-    def channel_shown(self, job: Job) -> str:
-        return looks.link(job.channel)
+        return looks.link(job.lane, lane_names.name(job.lane))
 
     @display(description="Created")
     def created_shown(self, job: Job) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from django.contrib import admin, messages
@@ -9,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
@@ -113,7 +115,6 @@ class JobGroupAdmin(PeopleIn):
     def get_urls(self) -> list[URLPattern]:
         pages = (
             ("follow", require_GET(self.follow)),
-            ("results", require_GET(self.results)),
             ("file", require_GET(self.file)),
             ("undo", self.undo),
         )
@@ -132,7 +133,7 @@ class JobGroupAdmin(PeopleIn):
         channels: QuerySet[GroupChannel] = row.channels.select_related("channel")
         return {
             "now": self._now(request, row, wish),
-            "results": self._results(request, row, wish),
+            **self._results(row, wish),
             "wish": wish,
             "channels": list(channels),
             "buttons": [],
@@ -140,11 +141,13 @@ class JobGroupAdmin(PeopleIn):
 
     def follow(self, request: HttpRequest, pk: int) -> HttpResponse:
         group = self.visible(request, pk)
-        return live.follow(request, self._now(request, group, Wish.parse(request.GET)))
-
-    def results(self, request: HttpRequest, pk: int) -> HttpResponse:
-        group = self.visible(request, pk)
-        return live.follow(request, self._results(request, group, Wish.parse(request.GET)))
+        wish = Wish.parse(request.GET)
+        answer = live.follow(request, self._now(request, group, wish))
+        if answer.status_code == HTTPStatus.OK:
+            # The table is never older than its heading, and is read only when that is a new one.
+            context = {**self._results(group, wish), "goes_along": True}
+            answer.write(render_to_string("admin/bots/jobgroup/results.html", context, request))
+        return answer
 
     def _now(self, request: HttpRequest, group: JobGroup, wish: Wish) -> Piece:
         """How far it is, and what can be done about it."""
@@ -170,31 +173,25 @@ class JobGroupAdmin(PeopleIn):
             "held": counts_in(counts, Fate.HELD),
             "cancelled": counts_in(counts, Fate.CANCELLED),
             "unclear": unclear,
+            "unclear_people": group_figures.unclear(group),
+            "correct_url": self._correct_url(request, group),
         }
         return live.piece(
             request,
             "group-now",
-            f"{self.url('follow', group.pk)}{wish.query()}",
+            f"{self.url('follow', group.pk)}{wish.query(page=wish.page)}",
             "admin/bots/jobgroup/now.html",
             context,
             every=FOLLOW_SECONDS if group.state in OPEN_GROUPS else 0,
         )
 
-    def _results(self, request: HttpRequest, group: JobGroup, wish: Wish) -> Piece:
-        context = {
+    def _results(self, group: JobGroup, wish: Wish) -> dict[str, Any]:
+        return {
             "group": group,
             "results": group_results.results(group, wish),
             "file_url": f"{self.url('file', group.pk)}{wish.query()}",
             "is_checking": group.state == GroupState.CHECKING,
         }
-        return live.piece(
-            request,
-            "group-results",
-            f"{self.url('results', group.pk)}{wish.query(page=wish.page)}",
-            "admin/bots/jobgroup/results.html",
-            context,
-            every=2 * live.SECONDS if group.state in OPEN_GROUPS else 0,
-        )
 
     def _buttons(self, request: HttpRequest, group: JobGroup, counts: Counts) -> list[Button]:
         if not self.has_operate_permission(request, group):
@@ -224,10 +221,17 @@ class JobGroupAdmin(PeopleIn):
                 if group_figures.can_be_undone(group, counts):
                     undo.append(self._link("Undo", "undo", self.url("undo", group.pk)))
         posting = [self._posting(group, name, label) for name, label in names]
-        if group.state in CORRECTED and not group.undoes_id:
-            url = f"{self.url('people', group.bot_id)}?like={group.pk}"
+        if url := self._correct_url(request, group):
             undo.append(self._link("Correct the list", "edit", url))
         return posting + undo
+
+    def _correct_url(self, request: HttpRequest, group: JobGroup) -> str:
+        """Empty where it cannot be corrected, or not by who asks."""
+        if group.state not in CORRECTED or group.undoes_id:
+            return ""
+        if not self.has_operate_permission(request, group):
+            return ""
+        return f"{self.url('people', group.bot_id)}?like={group.pk}"
 
     def _posting(self, group: JobGroup, name: str, label: str) -> Button:
         press = self.presses[name]

@@ -19,7 +19,7 @@ from unfold.views import ChangeList
 
 from bots import access, jobs, pausing
 from bots.access import Act
-from bots.admin import counting, looks
+from bots.admin import counting, lane_names, looks
 from bots.admin.base import (
     BOT_FILTER,
     KIND_FILTER,
@@ -43,17 +43,18 @@ CANCELLING_SECONDS = 1.0  # for one answer; the page asks on until nothing is le
 
 def _pause(request: HttpRequest, lane: Lane) -> str:
     pausing.pause(lane, by=actor_of(request).label)
-    return f"{lane} is paused: what waits there stays, until somebody presses Resume."
+    paused = lane_names.whole(lane)
+    return f"{paused} is paused: what waits there stays, until somebody presses Resume."
 
 
 def _resume(request: HttpRequest, lane: Lane) -> str:
     pausing.resume(lane)
-    return f"{lane} goes on."
+    return f"{lane_names.whole(lane)} goes on."
 
 
 def _drain(request: HttpRequest, lane: Lane) -> str:
     pausing.drain(lane)
-    return f"What waits in {lane} is tried now."
+    return f"What waits in {lane_names.whole(lane)} is tried now."
 
 
 def _is_paused(lane: Lane) -> bool:
@@ -84,20 +85,40 @@ class Paused(DropdownFilter):
         return rows
 
 
+class WithWork(DropdownFilter):
+    title = "work"
+    parameter_name = "work"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "with work, or paused")]
+
+    def queryset(self, request: HttpRequest, rows: QuerySet[Lane]) -> QuerySet[Lane]:
+        if self.value() == "yes":
+            return rows.filter(Q(due_at__isnull=False) | Q(paused_at__isnull=False))
+        return rows
+
+
 class LaneRows(Rows):
-    """The lanes of a page, with how much waits in each."""
+    """The lanes of a page, with what each is for and how much waits there."""
 
     def get_queryset(self, request: HttpRequest, **kwargs: Any) -> QuerySet[Any]:
         lanes = super().get_queryset(request, **kwargs)
         return lanes.annotate(waiting_count=counting.waiting_in_lane())
 
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        names = lane_names.names(self.result_list)
+        for lane in self.result_list:
+            lane.name = names[lane.pk]
+
 
 @admin.register(Lane)
 class LaneAdmin(GrowingAdmin):
-    list_display = ("key", "kind", "owner", "waiting", "due_shown", "held_shown", "priority")
+    list_display = ("named", "kind", "owner", "waiting", "due_shown", "held_shown", "priority")
     list_select_related = ("bot", "subscription")
-    list_filter = (KIND_FILTER, Paused, BOT_FILTER, SUBSCRIPTION_FILTER)
+    list_filter = (WithWork, KIND_FILTER, Paused, BOT_FILTER, SUBSCRIPTION_FILTER)
     search_fields = ("key",)
+    search_help_text = "The name of a channel or person; or the key of a lane."
     actions = ("pause_chosen", "resume_chosen", "drain_chosen")
     empty_hint = "A lane is the line in which work for one target waits. They come by themselves."
     presses: ClassVar[dict[str, Press]] = PRESSES
@@ -106,7 +127,7 @@ class LaneAdmin(GrowingAdmin):
             None,
             {
                 "fields": (
-                    "key",
+                    "named",
                     "kind",
                     "owner",
                     "ordered_shown",
@@ -117,6 +138,7 @@ class LaneAdmin(GrowingAdmin):
                     "held_shown",
                     "claimed_shown",
                     "fence",
+                    "key",
                 )
             },
         ),
@@ -140,7 +162,19 @@ class LaneAdmin(GrowingAdmin):
             # None: it went with its last job in this moment.
             count = counted.filter(pk=lane.pk).values_list("waiting_count", flat=True).first()
             lane.waiting_count = count or 0
+            lane.name = lane_names.name(lane)
         return lane
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Lane], search_term: str
+    ) -> tuple[QuerySet[Lane], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        return queryset.filter(Q(key__icontains=term) | lane_names.called(term)), False
+
+    def beside(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        return {"subtitle": lane_names.whole(row)}
 
     def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         # Where events go is for those who may change bots, as on the pages of subscriptions.
@@ -241,11 +275,16 @@ class LaneAdmin(GrowingAdmin):
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "original": lane,
-            "title": f"Cancel all that waits: {lane}",
+            "title": f"Cancel all that waits: {lane_names.whole(lane)}",
         }
         return TemplateResponse(request, template, page | context)
 
     # What is shown ------------------------------------------------------------------------------
+
+    @display(description="For")
+    def named(self, lane: Any) -> str:
+        name: str = lane.name
+        return name
 
     @display(description="Waiting")
     def waiting(self, lane: Any) -> str:

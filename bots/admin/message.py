@@ -17,6 +17,7 @@ from bots import tracing
 from bots.access import Actor
 from bots.admin import looks
 from bots.admin.base import BOT_FILTER, CHANNEL_FILTER, actor_of
+from bots.admin.in_channel import InChannel
 from bots.admin.searching import SearchesNewest, newest
 from bots.admin.trace import TracedAdmin
 from bots.models import Message
@@ -26,8 +27,8 @@ OTHERS = 20  # bots that saw the same
 
 
 @admin.register(Message)
-class MessageAdmin(TracedAdmin, SearchesNewest):
-    list_display = ("sent_shown", "text_shown", "direction_shown", "bot", "channel", "sender")
+class MessageAdmin(TracedAdmin, SearchesNewest, InChannel):
+    list_display = ("sent_shown", "text_shown", "direction_shown", "bot", "room", "sender")
     list_select_related = ("bot", "channel", "sender")
     list_filter = (BOT_FILTER, ("direction", ChoicesDropdownFilter), CHANNEL_FILTER)
     search_fields = ("text", "=remote_id")
@@ -90,10 +91,6 @@ class MessageAdmin(TracedAdmin, SearchesNewest):
     @display(description="Direction")
     def direction_shown(self, message: Message) -> str:
         return looks.badge(message.direction, "info" if message.direction == "out" else "")
-
-    @display(description="Channel")
-    def channel_shown(self, message: Message) -> str:
-        return looks.link(message.channel)
 
     @display(description="From")
     def sender_shown(self, message: Message) -> str:

@@ -5,7 +5,8 @@ A field left empty stays out of the JSON, so that the default, which may change,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from django import forms
@@ -20,6 +21,7 @@ from spaces.platforms.contract import Option
 from spaces.platforms.errors import Misconfigured
 
 PREFIX = "option_"
+WORDS = {"true": "Yes", "false": "No"}
 
 
 def option_fields(
@@ -32,11 +34,34 @@ def option_fields(
     }
 
 
+def fieldsets(declared: Mapping[str, Option], look: Mapping[str, Any]) -> list[Any]:
+    """All options for the page of a row: those of no group as `look` says, each group folded."""
+    usual, *groups = _by_group(declared).items()
+    return [
+        ("Options", {**look, "fields": usual[1]}),
+        *((name, {"fields": fields, "classes": ["collapse"]}) for name, fields in groups),
+    ]
+
+
 def shown(declared: Mapping[str, Option], values: Mapping[str, Any]) -> dict[str, str]:
     """The options that are set, for people to read."""
     return {
-        _label(declared[name]): _text(value) for name, value in values.items() if name in declared
+        _label(declared[name]): _text(declared[name], value)
+        for name, value in values.items()
+        if name in declared
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fold:
+    """A group of options."""
+
+    name: str
+    fields: list[forms.BoundField]
+
+    @property
+    def is_open(self) -> bool:
+        return any(field.errors for field in self.fields)
 
 
 class OptionsForm(forms.ModelForm):
@@ -49,6 +74,20 @@ class OptionsForm(forms.ModelForm):
         for name, value in self.instance.options.items():
             choice = str(value).lower() if isinstance(value, bool) else value
             self.initial.setdefault(PREFIX + name, choice)
+            self._offer(name, choice)
+
+    def usual_options(self) -> list[forms.BoundField]:
+        return [self[name] for name in _by_group(self.declared)[""]]
+
+    def folds(self) -> list[Fold]:
+        return [
+            Fold(name=group, fields=[self[name] for name in names])
+            for group, names in _by_group(self.declared).items()
+            if group
+        ]
+
+    def opens_fold(self) -> bool:
+        return any(fold.is_open for fold in self.folds())
 
     def changed_fields(self) -> set[str]:
         """Names of the row's own fields that this form changes."""
@@ -70,6 +109,13 @@ class OptionsForm(forms.ModelForm):
         self.instance.options = options
         return cleaned
 
+    def _offer(self, name: str, choice: Any) -> None:
+        """What is set stays a choice, though it is the default as well: that one may change."""
+        field = self.fields.get(PREFIX + name)
+        if isinstance(field, forms.ChoiceField) and not field.valid_value(choice):
+            offered: Any = field.choices
+            field.choices = [*offered, (choice, _words(choice))]
+
 
 def _field(option: Option, default: Any) -> forms.Field:
     common: dict[str, Any] = {
@@ -77,11 +123,11 @@ def _field(option: Option, default: Any) -> forms.Field:
         "help_text": option.help,
         "required": False,
     }
-    attrs = {"placeholder": _text(default)}
+    attrs = {"placeholder": _text(option, default)}
     match option.type:
         case "boolean":
             return forms.TypedChoiceField(
-                choices=[("", f"Default: {_text(default)}"), ("true", "yes"), ("false", "no")],
+                choices=_choices(("true", "false"), default=str(default).lower()),
                 coerce=lambda value: value == "true",
                 empty_value=None,
                 widget=UnfoldAdminSelectWidget(),
@@ -89,7 +135,7 @@ def _field(option: Option, default: Any) -> forms.Field:
             )
         case "choice":
             return forms.ChoiceField(
-                choices=[("", f"Default: {_text(default)}"), *((c, c) for c in option.choices)],
+                choices=_choices(option.choices, default=default),
                 widget=UnfoldAdminSelectWidget(),
                 **common,
             )
@@ -101,11 +147,29 @@ def _field(option: Option, default: Any) -> forms.Field:
     return forms.CharField(widget=UnfoldAdminTextInputWidget(attrs), **common)
 
 
+def _by_group(declared: Mapping[str, Option]) -> dict[str, list[str]]:
+    """The names of the fields; those of no group come first, under no name."""
+    groups: dict[str, list[str]] = {"": []}
+    for name, option in declared.items():
+        groups.setdefault(option.group, []).append(PREFIX + name)
+    return groups
+
+
+def _choices(values: Iterable[str], *, default: str) -> list[tuple[str, str]]:
+    """The default is there once, as what holds where nothing is chosen."""
+    others = [(value, _words(value)) for value in values if value != default]
+    return [("", f"{_words(default)} (default)"), *others]
+
+
 def _label(option: Option) -> str:
     return f"{option.label} ({option.unit})" if option.unit else option.label
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
+def _text(option: Option, value: Any) -> str:
+    if isinstance(value, bool) or option.type == "choice":
+        return _words(str(value))
     return str(value)
+
+
+def _words(choice: str) -> str:
+    return WORDS.get(choice.lower()) or choice.replace("_", " ").capitalize()

@@ -10,12 +10,12 @@ from django.db import models
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminURLInputWidget
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from bots import access, lifecycle
 from bots.admin import looks, platforms
 from bots.admin.base import OperatorAdmin, actor_of
-from bots.admin.options import PREFIX, OptionsForm, option_fields, shown
+from bots.admin.options import OptionsForm, fieldsets, option_fields, shown
 from bots.refusals import Refused
 from spaces.models import Space
 from spaces.models.space import KEPT
@@ -31,6 +31,12 @@ KEPT_FIELDSET = (
         "uncertain, stays however old it is.",
     },
 )
+
+
+class AddressInput(UnfoldAdminTextInputWidget):
+    """The admin's own one repeats the address as a link beside the field."""
+
+    input_type = "url"
 
 
 class SpaceForm(OptionsForm):
@@ -70,9 +76,7 @@ class SpaceAdmin(OperatorAdmin):
     ordering = ("name", "pk")
     search_fields = ("name", "slug", "url")
     # The form's own field for URLs would guess a scheme that is missing.
-    formfield_overrides = {
-        models.URLField: {"form_class": forms.CharField, "widget": UnfoldAdminURLInputWidget}
-    }
+    formfield_overrides = {models.URLField: {"form_class": forms.CharField, "widget": AddressInput}}
     empty_hint = (
         "A space is one installation of a chat platform. Add the first one, then add a bot to it."
     )
@@ -137,15 +141,13 @@ class SpaceAdmin(OperatorAdmin):
             fields.append("url")
         if platform is None or self._only_viewed(request, obj):
             return [(None, {"fields": [*fields, "options_shown"]}), KEPT_FIELDSET]
-        options = [PREFIX + name for name in declared_options(platform, "space")]
         return [
             (None, {"fields": fields}),
-            (
-                "Options",
+            *fieldsets(
+                declared_options(platform, "space"),
                 {
-                    "fields": options,
                     "classes": ["collapse"],
-                    "description": "A field left empty follows the default, shown in grey.",
+                    "description": "A field left empty follows the default, which it shows.",
                 },
             ),
             KEPT_FIELDSET,

@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
-from bots import stuck
+from bots import naming, stuck
 from bots.admin import looks, sentences
 from bots.admin.delivery import next_try
 from bots.models import (
@@ -75,15 +75,16 @@ class Step:
 
 def steps(trace: Trace, row: Model) -> Iterator[Step]:
     """In the order in which one leads to another; `row` is whose page it is."""
+    rooms = _rooms(trace)
     if trace.trigger:
-        yield _heard(trace, trace.trigger, row)
+        yield _heard(trace, trace.trigger, row, rooms)
         yield from _delivered(trace, trace.trigger)
     elif trace.message and not trace.jobs:
         yield _known(trace.message, row)
     for run in trace.runs:
         yield _run(run, row)
     for job in trace.jobs:
-        yield from _job(trace, job, row)
+        yield from _job(trace, job, row, rooms)
     for event in trace.ended:
         yield _ended(event, row)
         yield from _delivered(trace, event)
@@ -136,10 +137,23 @@ def link(row: Model, text: str = "") -> Html:
     return looks.link(row, text)
 
 
+def _rooms(trace: Trace) -> naming.Names:
+    told: list[Event | Job] = [*trace.jobs]
+    if trace.trigger:
+        told.append(trace.trigger)
+    return naming.names((row.bot, row.channel) for row in told if row.channel)
+
+
+def _where(row: Event | Job, rooms: naming.Names) -> Html:
+    assert row.channel is not None
+    called = rooms[row.bot_id, row.channel.pk]
+    return format_html("in {}", looks.link(row.channel, called))
+
+
 # What started it --------------------------------------------------------------------------------
 
 
-def _heard(trace: Trace, event: Event, row: Model) -> Step:
+def _heard(trace: Trace, event: Event, row: Model, rooms: naming.Names) -> Step:
     notes = [_numbered(event)]
     if not trace.runs:
         notes.append("No handler of its bot takes it.")
@@ -150,7 +164,7 @@ def _heard(trace: Trace, event: Event, row: Model) -> Step:
     if abs(event.stored_at - event.occurred_at) > CLOCKS_DIFFER:
         notes.append(f"happened {clock(event.occurred_at)}, as the platform says")
     if event.channel:
-        notes.append(format_html("in {}", looks.link(event.channel)))
+        notes.append(_where(event, rooms))
     return Step(
         at=event.stored_at,
         icon="hearing",
@@ -192,8 +206,8 @@ def _run(run: HandlerRun, row: Model) -> Step:
 # A job ------------------------------------------------------------------------------------------
 
 
-def _job(trace: Trace, job: Job, row: Model) -> Iterator[Step]:
-    yield _asked(trace, job, row)
+def _job(trace: Trace, job: Job, row: Model, rooms: naming.Names) -> Iterator[Step]:
+    yield _asked(trace, job, row, rooms)
     attempts = [attempt for attempt in trace.attempts.rows if attempt.job_id == job.pk]
     if attempts and attempts[0].number > 1 and trace.attempts.more:
         url = reverse("job-attempts", args=[job.pk])
@@ -217,10 +231,10 @@ def _job(trace: Trace, job: Job, row: Model) -> Iterator[Step]:
         )
 
 
-def _asked(trace: Trace, job: Job, row: Model) -> Step:
+def _asked(trace: Trace, job: Job, row: Model, rooms: naming.Names) -> Step:
     notes = [_door(trace, job), link(job, f"job {job.pk}")]
     if job.channel:
-        notes.append(format_html("in {}", looks.link(job.channel)))
+        notes.append(_where(job, rooms))
     key = trace.key
     if key and not key.scope.startswith("form "):
         shown = Truncator(key.key).chars(60)

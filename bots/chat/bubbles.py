@@ -11,7 +11,7 @@ from typing import Any
 
 from django.template.loader import get_template
 from django.urls import reverse
-from django.utils import formats, timezone
+from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 
@@ -21,6 +21,7 @@ from bots.chat.attachments import ShownFile, shown_files
 from bots.chat.cards import ShownCard
 from bots.chat.rooms import lately, summary
 from bots.chat.timeline import Cursor, Scope, Window
+from bots.chat.waiting import Wait
 from bots.models import Bot, Direction, Job, JobKind, Message, WorkState
 from spaces.models import Person
 from spaces.platforms.contract import Ability
@@ -70,6 +71,7 @@ class Work:
     detail: str
     next_step: str
     job_url: str
+    wait: Wait | None = None
     retry_url: str = ""
     cancel_url: str = ""
 
@@ -81,6 +83,7 @@ class Bubble:
     who: str
     initials: str
     own: bool
+    by_bot: bool
     text: SafeString
     card: ShownCard | None = None
     files: Sequence[ShownFile] = ()
@@ -132,8 +135,9 @@ class Shower:
         """In the order in which they happened; what is still to be sent comes last."""
         messages = [self._message(message, window) for message in window.messages]
         waiting = (WorkState.QUEUED, WorkState.RUNNING)
-        ended = [self._post(job) for job in window.posts if job.state not in waiting]
-        queued = [self._post(job) for job in window.posts if job.state in waiting]
+        posts = [(job, self._post(job, window)) for job in window.posts]
+        ended = [bubble for job, bubble in posts if job.state not in waiting]
+        queued = [bubble for job, bubble in posts if job.state in waiting]
         if not ended:
             return messages + queued
         return sorted(messages + ended, key=lambda bubble: bubble.at) + queued
@@ -144,7 +148,7 @@ class Shower:
 
     def _message(self, message: Message, window: Window) -> Bubble:
         changes = window.changes.get(message.remote_id, ())
-        work = [_work(job, self._bot, writes=self._writes) for job in changes]
+        work = [self._work(job, window) for job in changes]
         if message.deleted_at:
             return _bubble_of(message, self._bot, SafeString(), deleted=True, work=work)
         answers = window.answers.get(message.remote_id)
@@ -172,7 +176,7 @@ class Shower:
             return {}
         return {f"{name}_url": self._url("act", message.pk, name) for name in ("react", "unreact")}
 
-    def _post(self, job: Job) -> Bubble:
+    def _post(self, job: Job, window: Window) -> Bubble:
         payload = job.payload
         count = len(payload.get("files", ()))
         named = [ShownFile.nameless(count)] if count else []
@@ -182,11 +186,15 @@ class Shower:
             who=str(self._bot),
             initials=_initials(str(self._bot)),
             own=True,
+            by_bot=True,
             text=self._text(payload.get("text", "")),
             card=cards.shown(payload.get("card")),
             files=named,
-            work=[_work(job, self._bot, writes=self._writes)],
+            work=[self._work(job, window)],
         )
+
+    def _work(self, job: Job, window: Window) -> Work:
+        return _work(job, self._bot, window.waits.get(job.pk), writes=self._writes)
 
     def _text(self, text: str) -> SafeString:
         if not text.strip():
@@ -227,25 +235,25 @@ def _bubble_of(message: Message, bot: Bot, text: SafeString, **more: Any) -> Bub
         who=who,
         initials=_initials(who),
         own=own,
+        by_bot=own or bool(message.sender and message.sender.is_bot),
         text=text,
         edited_at=message.edited_at,
         **more,
     )
 
 
-def _work(job: Job, bot: Bot, *, writes: bool) -> Work:
+def _work(job: Job, bot: Bot, wait: Wait | None, *, writes: bool) -> Work:
     state = WorkState(job.state)
     args = [bot.slug, job.channel_id, job.pk]
     again = writes and state in (WorkState.FAILED, WorkState.CANCELLED, WorkState.EXPIRED)
     detail = f"{job.error_detail} ({job.error_code})" if job.error_code else ""
-    if not detail and state == WorkState.QUEUED and job.not_before:
-        detail = f"Not before {formats.date_format(timezone.localtime(job.not_before), 'H:i:s')}."
     return Work(
         text=f"{VERBS[JobKind(job.kind)]} {SAID[state]}",
         tone=TONES.get(state, "idle"),
         detail=detail,
         next_step=job.next_step,
         job_url=reverse("admin:bots_job_change", args=[job.pk]),
+        wait=wait,
         retry_url=reverse("chat:steer", args=[*args, "retry"]) if again else "",
         cancel_url=reverse("chat:steer", args=[*args, "cancel"])
         if writes and state == WorkState.QUEUED
@@ -260,7 +268,8 @@ def _quote(message: Message, window: Window) -> str:
     if top is None:
         return "an older message"
     who = str(window.scope.bot) if top.direction == Direction.OUT else str(top.sender or "Somebody")
-    return Truncator(f"{who}: {summary(top)}").chars(LONGEST_QUOTE)
+    said = summary(window.scope.bot, top)
+    return Truncator(f"{who}: {said}").chars(LONGEST_QUOTE)
 
 
 def _after(before: Bubble | None, bubble: Bubble) -> Bubble:

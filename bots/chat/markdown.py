@@ -20,6 +20,7 @@ from markdown_it.token import Token
 SCHEMES = frozenset({"http", "https", "mailto"})
 LONGEST = 8_000  # characters; the time that a text takes may grow with the square of its length
 SHORT = 1_000  # characters
+BREAKS = frozenset({"softbreak", "hardbreak"})
 IN_NEW_TAB = 'target="_blank" rel="noopener noreferrer nofollow"'
 COLOUR = re.compile(r"#[0-9a-f]{3}|#[0-9a-f]{6}|[a-z]{3,20}", re.IGNORECASE)
 
@@ -45,6 +46,17 @@ def _long(text: str) -> SafeString:
 def _made_of(text: str) -> SafeString:
     html: str = _markdown.render(text)
     return mark_safe(html)
+
+
+@lru_cache(maxsize=2_000)
+def words(text: str) -> str:
+    """What a text says, in one line and without its marks."""
+    said: list[str] = []
+    for token in _markdown.parse(text):
+        for part in token.children or (token,):
+            said.append(" " if part.type in BREAKS else part.content)
+        said.append(" ")
+    return " ".join("".join(said).split())
 
 
 def plain(text: str) -> SafeString:

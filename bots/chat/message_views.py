@@ -10,20 +10,22 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from bots import pinned
 from bots.admin.base import actor_of
 from bots.api import outside
-from bots.chat import acts, attachments, emoji
+from bots.chat import acts, attachments, emoji, waiting
 from bots.chat.bubbles import Shower
-from bots.chat.place import bot_of, may_write, message_of, require_writing, room_of
+from bots.chat.place import bot_of, may_write, message_of, room_of
+from bots.chat.posting import posted
 from bots.chat.talk_views import bad_news, is_piece, told
 from bots.chat.timeline import Scope
 from bots.models import Bot, Message
 from bots.refusals import Refused
 from spaces.platforms.errors import Misconfigured, NotFound, PlatformError
 
+PINNED = "pinned"  # in the address of a message that is
 DONE = {
     "react": "adds the reaction",
     "unreact": "takes the reaction back",
@@ -40,9 +42,8 @@ def sheet(request: HttpRequest, slug: str, room_id: int, message_id: int) -> Htt
     return _sheet(request, bot, message, acts.ActForm(message))
 
 
-@require_POST
+@posted
 def act(request: HttpRequest, slug: str, room_id: int, message_id: int, name: str) -> HttpResponse:
-    require_writing(request)
     bot, message = _message(request, slug, room_id, message_id)
     if name not in acts.ACTS:
         raise Http404
@@ -54,19 +55,22 @@ def act(request: HttpRequest, slug: str, room_id: int, message_id: int, name: st
             form.add_error(refused.field if refused.field in form.fields else None, refused.detail)
         else:
             back = reverse("chat:room", args=[slug, room_id])
-            return told(request, f"Job {job_id} {DONE[name]}.", back)
+            return told(request, waiting.told(job_id, DONE[name]), back)
     return _sheet(request, bot, message, form)
 
 
 def _sheet(request: HttpRequest, bot: Bot, message: Message, form: acts.ActForm) -> HttpResponse:
     shower = Shower(Scope(bot=bot, room=message.channel), may_write=may_write(request))
+    offers = acts.offers(bot, message) if may_write(request) else {}
+    # Only who comes from the pinned ones was told by the platform how it is.
+    known = {name: offer for name, offer in offers.items() if name != "pin"}
     context = {
         "bubble": shower.one(message),
         "bot": bot,
         "room": message.channel,
         "message": message,
         "form": form,
-        "offers": acts.offers(bot, message) if may_write(request) else {},
+        "offers": known if PINNED in request.GET else offers,
         "common": emoji.COMMON,
         "thread_url": reverse("chat:thread", args=[bot.slug, message.channel_id, message.pk]),
     }
@@ -89,7 +93,8 @@ def pinned_sheet(request: HttpRequest, slug: str, room_id: int) -> HttpResponse:
         context["error"] = bad_news(error)
     else:
         context["bubbles"] = [
-            (shower.one(row), reverse("chat:message", args=[slug, room_id, row.pk])) for row in rows
+            (shower.one(row), f"{reverse('chat:message', args=[slug, room_id, row.pk])}?{PINNED}")
+            for row in rows
         ]
     return _shown(request, "chat/pinned.html", "Pinned messages", context)
 

@@ -17,6 +17,9 @@ from spaces.platforms import registry
 from spaces.platforms.contract import Ability, Limits, Platform
 from spaces.platforms.messages import File
 
+# Of a message longer than this its ends are shown, this much of each.
+LONG, LONG_LINES = 800, 12  # characters, lines
+END, END_LINES = 200, 3
 NEEDED = {"files": Ability.FILES, "thread": Ability.THREADS, "only_for": Ability.EPHEMERAL}
 IMPOSSIBLE = {
     "files": "Files cannot be sent here.",
@@ -39,6 +42,7 @@ class Part:
 
     number: int
     text: SafeString
+    ends: Sequence[SafeString]  # how a long one begins and ends: what is around a cut
     size: int
     card: ShownCard | None
     files: Sequence[str]
@@ -71,6 +75,7 @@ def preview(draft: Draft, attached: Sequence[Attached], platform: type[Platform]
         Part(
             number=number,
             text=_shown(message.text, platform),
+            ends=_ends(message.text),
             size=_size(message.text, limits),
             card=cards.shown(asdict(message.card)) if message.card else None,
             files=[file.name for file in message.files],
@@ -100,6 +105,15 @@ def _shown(text: str, platform: type[Platform]) -> SafeString:
         return SafeString()
     has_markdown = Ability.MARKDOWN in platform.abilities
     return markdown.rendered(text) if has_markdown else markdown.plain(text)
+
+
+def _ends(text: str) -> list[SafeString]:
+    lines = text.strip().split("\n")
+    if len(text) <= LONG and len(lines) <= LONG_LINES:
+        return []
+    first = "\n".join(lines[:END_LINES])[:END]
+    last = "\n".join(lines[-END_LINES:])[-END:]
+    return [markdown.plain(first), markdown.plain(last)]
 
 
 def _size(text: str, limits: Limits) -> int:

@@ -1,9 +1,8 @@
-"""The rooms of a bot, the one with the newest message first, and what they are called."""
+"""The rooms of a bot, the one with the newest message first."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,15 +10,18 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.utils import formats, timezone
 from django.utils.text import Truncator
 
-from bots import targets
+from bots import naming, targets
+from bots.admin.platforms import find
+from bots.chat import markdown
 from bots.models import Bot, Direction, Message
 from spaces.models import Channel, Participant
+from spaces.platforms.contract import Ability
 from spaces.platforms.messages import ChannelKind
 
 PAGE = 50
 MOST = 1_000  # shown at once
 LONGEST_LINE = 90  # characters
-NAMED = 4  # people of a group that has no title
+LONGEST_SUMMARY = 1_000  # characters
 PERSONAL = (ChannelKind.DIRECT, ChannelKind.GROUP)  # called as who takes part
 ICONS = {
     ChannelKind.PUBLIC: "tag",
@@ -52,10 +54,6 @@ def active(bot: Bot, search: str, limit: int) -> Listed:
 
 def archived(bot: Bot, search: str) -> Listed:
     return _listed(bot, _found(bot, search).filter(archived=True), PAGE)
-
-
-def name_of(bot: Bot, channel: Channel) -> str:
-    return _names(bot, [channel])[channel.pk]
 
 
 def lately(moment: datetime) -> str:
@@ -92,14 +90,14 @@ def _listed(bot: Bot, rows: QuerySet[Channel], limit: int) -> Listed:
     channels = list(ordered[: limit + 1])
     shown = channels[:limit]
     last = Message.objects.select_related("sender").in_bulk([c.last_id for c in shown if c.last_id])
-    names = _names(bot, shown)
+    names = naming.names((bot, channel) for channel in shown)
     rooms = [
         Room(
             channel=channel,
-            name=names[channel.pk],
+            name=names[bot.pk, channel.pk],
             icon=ICONS[ChannelKind(channel.kind)],
             kind=channel.kind,
-            line=_line(last.get(channel.last_id)),
+            line=_line(bot, last.get(channel.last_id)),
             last_at=channel.last_at,
             lately=lately(channel.last_at) if channel.last_at else "",
         )
@@ -108,10 +106,10 @@ def _listed(bot: Bot, rows: QuerySet[Channel], limit: int) -> Listed:
     return Listed(rooms=rooms, more=len(channels) > limit)
 
 
-def _line(message: Message | None) -> str:
+def _line(bot: Bot, message: Message | None) -> str:
     if message is None:
         return "Nothing was said yet."
-    return Truncator(f"{_author(message)}: {summary(message)}").chars(LONGEST_LINE)
+    return Truncator(f"{_author(message)}: {summary(bot, message)}").chars(LONGEST_LINE)
 
 
 def _author(message: Message) -> str:
@@ -120,28 +118,16 @@ def _author(message: Message) -> str:
     return str(message.sender) if message.sender else "Somebody"
 
 
-def summary(message: Message) -> str:
-    """A message in one line."""
+def summary(bot: Bot, message: Message) -> str:
+    """A message of the bot in one line."""
     if message.deleted_at:
         return "deleted"
     if message.text.strip():
-        return " ".join(message.text[:1_000].split())
+        platform = find(bot.space.platform)
+        has_markdown = platform is not None and Ability.MARKDOWN in platform.abilities
+        text = message.text[:LONGEST_SUMMARY]
+        # What has no words, say a line across, is shown as it was written.
+        return (markdown.words(text) if has_markdown else "") or " ".join(text.split())
     if message.card:
         return str(message.card.get("title") or message.card.get("summary") or "a card")
     return ", ".join(file["name"] or "a file" for file in message.files) or "an empty message"
-
-
-def _names(bot: Bot, channels: Iterable[Channel]) -> dict[int, str]:
-    """What to call these; one query at most."""
-    names = {channel.pk: channel.title or channel.name for channel in channels}
-    personal = [c for c in channels if c.kind == ChannelKind.DIRECT or not names[c.pk]]
-    others: dict[int, list[str]] = defaultdict(list)
-    if personal:
-        rows = Participant.objects.filter(channel__in=personal).exclude(person=bot.person_id)
-        for row in rows.select_related("person").order_by("pk"):
-            others[row.channel_id].append(str(row.person))
-    for channel in personal:
-        people = others[channel.pk]
-        more = ["…"] if len(people) > NAMED else []
-        names[channel.pk] = ", ".join(people[:NAMED] + more) or names[channel.pk]
-    return {c.pk: names[c.pk] or f"Room {c.remote_id}" for c in channels}

@@ -9,15 +9,15 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_POST
 
 from bots import jobs, lifecycle
 from bots.admin import platforms
 from bots.admin.base import actor_of
-from bots.chat import older, previewing
-from bots.chat.place import bot_of, message_of, require_writing, room_of
+from bots.chat import older, previewing, waiting
+from bots.chat.place import bot_of, message_of, room_of
+from bots.chat.posting import posted
 from bots.chat.views import desk_context, scope_of
-from bots.chat.writing import Desk, Sketch, Words
+from bots.chat.writing import EVERY, Desk, Sketch, Words
 from bots.models import Bot, Job
 from bots.refusals import Refused
 from bots.targets import LARGEST_ID
@@ -59,11 +59,10 @@ def bad_news(error: PlatformError | Misconfigured) -> str:
     return f"{finding.text} {finding.remedy}".strip()
 
 
-@require_POST
+@posted
 def say(
     request: HttpRequest, slug: str, room_id: int, thread_id: int | None = None
 ) -> HttpResponse:
-    require_writing(request)
     desk = _desk(request, slug, room_id, thread_id)
     form = Words(desk, request.POST, request.FILES)
     text = ""
@@ -86,26 +85,24 @@ def say(
     return answer
 
 
-@require_POST
+@posted
 def preview(
     request: HttpRequest, slug: str, room_id: int, thread_id: int | None = None
 ) -> HttpResponse:
-    require_writing(request)
     desk = _desk(request, slug, room_id, thread_id)
     form = Sketch(desk, request.POST)
     shown: list[previewing.Preview] = []
     if form.is_valid():
         own = desk.bot.space.platform
         every = [own, *sorted(name for name in registry.platforms() if name != own)]
-        names = every if request.POST.get("on") == "every" else [own]
+        names = every if form.cleaned_data["on"] == EVERY else [own]
         shown = previewing.previews(form.draft(), _attached(request), names)
     return render(request, "chat/preview.html", {"form": form, "previews": shown})
 
 
-@require_POST
+@posted
 def steer(request: HttpRequest, slug: str, room_id: int, job_id: int, name: str) -> HttpResponse:
     """Retry or cancel what was asked for here."""
-    require_writing(request)
     bot, room = _place(request, slug, room_id)
     step = STEPS.get(name)
     if step is None or job_id > LARGEST_ID:
@@ -117,12 +114,11 @@ def steer(request: HttpRequest, slug: str, room_id: int, job_id: int, name: str)
     except Refused as refused:
         return failed(request, refused.detail, back)
     done = "is tried again" if name == "retry" else "is cancelled"
-    return told(request, f"Job {job.pk} {done}.", back)
+    return told(request, waiting.told(job.pk, done), back)
 
 
-@require_POST
+@posted
 def read_older(request: HttpRequest, slug: str, room_id: int) -> HttpResponse:
-    require_writing(request)
     bot, room = _place(request, slug, room_id)
     back = reverse("chat:room", args=[slug, room_id])
     try:

@@ -15,6 +15,7 @@ from hashlib import blake2b
 
 from django.db.models import DateTimeField, IntegerField, OuterRef, Q, QuerySet, Subquery
 
+from bots.chat.waiting import Wait, waits
 from bots.models import Bot, Event, Job, JobKind, Message, WorkState
 from bots.targets import as_id
 from spaces.models import Channel, Person
@@ -98,6 +99,7 @@ class Window:
     messages: Sequence[Message]
     posts: Sequence[Job]  # that have not become messages
     changes: dict[str, list[Job]]  # that are not done, by the message they are about
+    waits: dict[int, Wait]  # by job: why it is not done yet
     earlier: Cursor | None  # where the piece before this one ends
     answers: dict[str, Answers]  # by the message they answer
     tops: dict[str, Message]  # what the answers in here are about
@@ -110,6 +112,7 @@ class Window:
         shown = [
             [_mark_of(message) for message in self.messages],
             [(j.pk, j.state, j.attempts, j.error_code) for j in self._jobs()],
+            sorted((pk, one.reason, one.next_step) for pk, one in self.waits.items()),
             sorted((top, one.count) for top, one in self.answers.items()),
             sorted((top, one.pk, one.edited_at, one.deleted_at) for top, one in self.tops.items()),
             sorted(self.read.items()),
@@ -168,6 +171,7 @@ def _window(
         messages=messages,
         posts=[job for job in jobs if job.kind == JobKind.POST],
         changes=_by_message(jobs),
+        waits=waits(jobs),
         earlier=first,
         answers=_answers(scope, messages),
         tops=_tops(scope, messages),

@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from bots import access
+from bots import access, naming
 from bots.access import Act
 from bots.admin import live, looks, platforms
 from bots.admin.base import actor_of, may
@@ -190,7 +190,7 @@ def _talk(request: HttpRequest, bot: Bot, room: Channel) -> dict[str, Any]:
     platform = platforms.find(bot.space.platform)
     abilities = platform.abilities if platform else frozenset()
     return {
-        "room_name": rooms.name_of(bot, room),
+        "room_name": naming.name(bot, room),
         "log": _log(request, scope, timeline.newest(scope)),
         "desk": desk_context(request, desk),
         "people": desk.people,

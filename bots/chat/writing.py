@@ -20,7 +20,7 @@ from unfold.widgets import (
 from bots import idempotency, jobs
 from bots.access import Actor
 from bots.api import sending
-from bots.chat import speaking
+from bots.chat import speaking, waiting
 from bots.chat.markdown import is_link
 from bots.files import Handed
 from bots.models import Bot, JobKind, Message
@@ -31,6 +31,7 @@ from spaces.platforms.contract import Ability, Platform
 from spaces.platforms.messages import Card
 
 SOMEBODY_NEW = "+"
+EVERY = "every"  # platform, to preview on
 CARD = "card_"  # how the names of its fields begin
 COLOURS = (
     ("", "No colour"),
@@ -155,6 +156,7 @@ class Words(forms.Form):
     card_color = forms.ChoiceField(
         label="Colour", required=False, choices=COLOURS, widget=UnfoldAdminSelectWidget()
     )
+    on = forms.ChoiceField(label="Preview on", required=False, widget=UnfoldAdminSelectWidget())
 
     def __init__(
         self,
@@ -167,6 +169,9 @@ class Words(forms.Form):
         initial = {"once": uuid4().hex, **(initial or {})}
         super().__init__(data, files, initial=initial, auto_id=f"{desk.name}_%s")
         self.desk = desk
+        preview_on = self.fields["on"]
+        assert isinstance(preview_on, forms.ChoiceField)
+        preview_on.choices = [("", str(desk.bot.space)), (EVERY, "every platform")]
         self._drop_unsupported()
         if speaking.is_offered(desk.bot):
             self._offer_speakers(desk.people)
@@ -285,8 +290,9 @@ class Words(forms.Form):
             return speaking.say(desk.bot, desk.room, self.who, draft.text, top=desk.top, key=key)
         job_id = self._submit(actor, draft)
         if draft.only_for:
-            return f"Job {job_id} shows it to {draft.only_for} alone: it is in no list."
-        return f"Job {job_id} sends it."
+            done = f"shows it to {draft.only_for} alone: it is in no list"
+            return waiting.told(job_id, done)
+        return waiting.told(job_id, "sends it")
 
     def _submit(self, actor: Actor, draft: sending.Draft) -> int:
         named = [(file.name, getattr(file, "size", 0)) for file in draft.files]

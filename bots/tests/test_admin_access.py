@@ -1,9 +1,11 @@
 """Who sees what in the admin, and who may press what."""
 
 import pytest
+from django.template.loader import render_to_string
 from django.urls import reverse
 
 from bots import jobs, lifecycle
+from bots.admin.posting import NOTHING_DONE
 from bots.models import AuditEntry, Bot, Event, Job, Lane, Message
 from bots.tests import cast
 from bots.tests.builders import make_bot, make_channel, make_job, run_lanes
@@ -201,9 +203,22 @@ def test_the_sidebar_shows_only_what_one_may_see(bot):
 
 @pytest.mark.parametrize("name", PRESSES)
 def test_a_button_does_nothing_when_it_is_only_looked_at(name, bot):
-    answer = cast.alice(bot).get(reverse("admin:bots_bot_do", args=[bot.pk, name]))
+    asked = Job.objects.count()
 
-    assert answer.status_code == 405
+    answer = cast.alice(bot).get(reverse("admin:bots_bot_do", args=[bot.pk, name]), follow=True)
+
+    assert answer.redirect_chain[-1][0] == reverse("admin:bots_bot_change", args=[bot.pk])
+    assert NOTHING_DONE in answer.content.decode()
+    assert Job.objects.count() == asked
+    assert Bot.objects.get(pk=bot.pk).enabled
+
+
+@pytest.mark.parametrize("name", ["stop_many", "rotate_many"])
+def test_what_is_done_with_many_leads_back_to_the_list_when_it_is_only_looked_at(name, bot):
+    answer = cast.root().get(reverse(f"admin:bots_bot_{name}"), follow=True)
+
+    assert answer.redirect_chain[-1][0] == reverse("admin:bots_bot_changelist")
+    assert NOTHING_DONE in answer.content.decode()
 
 
 def test_a_button_wants_the_csrf_token(bot):
@@ -253,3 +268,39 @@ def test_who_adds_a_bot_sees_it(bot):
     )
 
     assert alice.get(page_of(Bot.objects.get(slug="new"))).status_code == 200
+
+
+# Pages of errors --------------------------------------------------------------------------------
+
+
+def test_a_refusal_is_one_line_in_the_log_and_leads_on(bot, caplog):
+    answer = cast.bob().get(reverse("admin:bots_bot_add"))
+
+    assert answer.status_code == 403
+    assert '<a href="/admin/">To the front page</a>' in answer.content.decode()
+    told = [record for record in caplog.records if record.name == "django.request"]
+    assert [record.getMessage() for record in told] == [
+        "Forbidden (Permission denied): /admin/bots/bot/add/"
+    ]
+    assert "Traceback" not in caplog.text
+
+
+def test_a_room_that_is_not_there_leads_back_to_the_chat(bot):
+    page = cast.root().get(reverse("chat:room", args=[bot.slug, 0])).content.decode()
+
+    assert '<a href="/chat/">To the chat</a>' in page
+    assert '<a href="/admin/">To the front page</a>' in page
+
+
+def test_what_breaks_leads_on_too():
+    page = render_to_string("500.html")
+
+    assert "To the front page" in page
+    assert "To the chat" not in page
+
+
+@pytest.mark.parametrize("path", ["/nothing/", "/chat/nothing/", "/admin/nothing/"])
+def test_pages_of_errors_have_the_icon_of_all_others(path):
+    page = cast.root().get(path).content.decode()
+
+    assert 'href="/static/bots/icon.svg"' in page

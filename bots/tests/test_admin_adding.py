@@ -8,6 +8,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils.html import strip_tags
 
 from bots import clients, lifecycle
 from bots.api import outside
@@ -123,6 +124,20 @@ def test_a_wrong_setting_opens_what_is_folded():
 
     assert answer.context["form"].opens_fold()
     assert "must be at least 1" in text_of(answer)
+
+
+def test_what_few_look_for_is_folded_once_more_and_opened_by_an_error():
+    space, root = make_space(), cast.root()
+    wrong = NEW | {"option_fault_seed": "7", "option_fault_stall_percent": "101"}
+
+    fresh = root.get(add_page(space=space.pk)).context["form"]
+    refused = root.post(add_page(space=space.pk), wrong).context["form"]
+
+    assert [fold.name for fold in fresh.folds()] == ["Faults, brought about on purpose"]
+    assert not any("fault" in field.name for field in fresh.folded())
+    assert not fresh.opens_fold()
+    assert refused.opens_fold()
+    assert refused.folds()[0].is_open
 
 
 def test_a_server_that_does_not_answer_is_told_and_nothing_stored_unless_somebody_insists():
@@ -279,6 +294,8 @@ def test_a_test_that_fails_says_what_to_do_and_does_not_open_the_way():
     page = text_of(press(root, taken.space, "test", **entered))
 
     assert "The password of taken is another one." in page
+    assert "Correct the credentials, or which account they are for" in page
+    assert "on the bot" not in page  # there is none yet
     assert "Save anyway" in page
     press(root, taken.space, "save", **entered)
     assert Bot.objects.count() == 1
@@ -544,6 +561,19 @@ def test_a_greeting_that_is_not_out_is_not_called_one_and_one_that_failed_is_tri
     assert "under way" in waiting
     assert f'name="after" value="{first.pk}"' in failed
     assert Job.objects.filter(kind=JobKind.POST).count() == 2
+
+
+def test_a_channel_to_join_that_is_not_there_is_told_to_somebody_who_is_not_in_it(bot):
+    root = cast.root()
+    form = root.get(page_of("first_channels", bot)).context["form"]
+    wanted = {"once": form["once"].value(), "named": "opss"}
+    follow = root.post(page_of("first_channels", bot), wanted).url
+    run_lanes()
+
+    page = text_of(root.get(follow))
+
+    assert "There is no channel opss. Check the name." in " ".join(strip_tags(page).split())
+    assert "that the bot is a member" not in page
 
 
 def test_the_newest_of_many_jobs_is_followed(bot):

@@ -237,6 +237,19 @@ def test_labels_are_entered_with_commas_between_them(echo):
     assert labels_of(echo) == ["night shift", "ops"]
 
 
+def test_deleting_comes_last_and_says_that_nothing_happens_on_the_platform(echo):
+    root = cast.root()
+    offered = text_of(root.get(reverse(LIST)))
+    assert offered.index('value="rotate_chosen"') < offered.index('value="delete_selected"')
+
+    asked = text_of(choose(root, "delete_selected", echo))
+
+    assert "Nothing happens on the platform" in asked
+    assert Bot.objects.filter(pk=echo.pk).exists()
+    alone = text_of(root.get(reverse("admin:bots_bot_delete", args=[echo.pk])))
+    assert "Nothing happens on the platform" in alone
+
+
 def test_a_label_goes_with_its_bot_when_that_is_deleted(echo, bell):
     labels.put_on(echo, ["night", "ops"])
     labels.put_on(bell, ["ops"])

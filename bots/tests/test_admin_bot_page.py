@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from bots import clients, lifecycle, tasks
+from bots import clients, lifecycle, tasks, who
 from bots.admin import bot_credentials, bot_history
 from bots.api import outside
 from bots.connections import states
@@ -133,6 +133,36 @@ def test_a_bot_without_a_past_has_a_day_all_the_same(bot):
     assert history.changes
 
 
+def test_who_switched_it_off_is_told(bot):
+    states.move(bot.connection, State.LIVE, fence=None)
+    root = cast.root()
+    root.post(reverse("admin:bots_bot_do", args=[bot.pk, "stop"]))
+    states.move(bot.connection, State.OFF, fence=None)
+    assert "Switched off by root." in text_of(root.get(piece_of(bot, "history")))
+
+    root.post(reverse("admin:bots_bot_do", args=[bot.pk, "start"]))
+    states.move(bot.connection, State.LIVE, fence=None)
+
+    told = text_of(root.get(piece_of(bot, "history")))
+    assert told.count("Switched off by") == 1
+
+
+def test_who_switched_it_off_in_its_settings_is_told(bot):
+    with who.acting(who.By(label="frida", key="user:9", door=who.Door.API)):
+        bot.enabled = False
+        lifecycle.changed(bot, fields=["enabled"], requested_by="frida")
+
+    assert "Switched off by frida." in text_of(cast.root().get(piece_of(bot, "history")))
+
+
+def test_its_chat_is_the_first_of_what_belongs_to_it(bot):
+    page = text_of(cast.root().get(page_of(bot)))
+
+    chat = f'<a class="text-link" href="{reverse("chat:rooms", args=[bot.slug])}">Chat</a>'
+    assert chat in page
+    assert page.index(chat) < page.index(">Channels</a>", page.index("Of this bot:"))
+
+
 def test_a_day_with_too_many_changes_says_so(bot):
     for number in range(bot_history.READ + 1):
         to, was = (State.LIVE, State.STALE) if number % 2 else (State.STALE, State.LIVE)
@@ -218,7 +248,7 @@ def test_only_operators_test(bot):
 
     assert cast.bob(bot).post(url).status_code == 403
     assert cast.charlie().post(url).status_code == 404
-    assert cast.root().get(url).status_code == 405
+    assert cast.root().get(url).url == page_of(bot)
 
 
 # Credentials ------------------------------------------------------------------------------------
@@ -415,7 +445,7 @@ def test_lanes_of_others_and_nonsense_are_refused(bot):
     url = reverse("admin:bots_bot_lane", args=[bot.pk, lane_id, "pause"])
     other = make_bot("other")
 
-    assert cast.root().get(url).status_code == 405
+    assert cast.root().get(url).url == f"{page_of(bot)}#bot-work"
     assert cast.bob(bot).post(url).status_code == 403
     assert cast.charlie().post(url).status_code == 404
     client = cast.browser(User.objects.get(username="root"))
@@ -433,7 +463,7 @@ def test_channels_in_use_come_first(bot):
     page = cast.root().get(page_of(bot))
 
     assert page.context["channels"].count == 2
-    assert [channel.pk for channel, _ in page.context["channels"].newest] == [busy.pk, quiet.pk]
+    assert [channel.pk for channel, _, _ in page.context["channels"].newest] == [busy.pk, quiet.pk]
 
 
 def test_who_may_only_look_sees_it_all_and_has_no_button(bot):

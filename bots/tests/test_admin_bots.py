@@ -92,6 +92,20 @@ def test_what_the_space_says_is_shown_where_the_bot_says_nothing(bot):
     assert form["option_poll_seconds"].value() is None
 
 
+def test_a_choice_is_shown_in_words_and_the_default_once(bot):
+    root = cast.root()
+
+    def offered() -> list[tuple[str, str]]:
+        form = root.get(page_of(bot)).context["adminform"].form
+        return form.fields["option_event_handling"].choices
+
+    assert offered() == [("", "In order (default)"), ("concurrently", "Concurrently")]
+
+    bot.options = {"event_handling": "in_order"}  # whatever the space says later
+    bot.save()
+    assert ("in_order", "In order") in offered()
+
+
 def test_slug_and_space_stay_what_they_are(bot):
     cast.root().post(page_of(bot), FORM | {"slug": "other", "space": make_space("second").pk})
 

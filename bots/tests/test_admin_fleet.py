@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from bots import lifecycle, processes, sequence, tallies
+from bots import clients, demo, lifecycle, processes, sequence, tallies
 from bots.admin.fleet.tour import FEW
 from bots.admin.front import PIECES
 from bots.connections import states
@@ -189,6 +189,21 @@ def test_who_needs_somebody_is_named_with_the_reason_and_the_way_beside_it():
     assert "live0" not in told
 
 
+def test_who_has_no_credentials_is_led_to_where_they_are_set():
+    bot = make_bot()
+    bot.credentials.all().delete()
+    states.refuse(bot, Misconfigured("The credential 'Account password' is not set."))
+    page_of_bot = reverse("admin:bots_bot_change", args=[bot.pk])
+    root = cast.root()
+
+    told = piece(root, "attention")
+
+    assert f'href="{reverse("admin:bots_bot_credentials", args=[bot.pk])}"' in told
+    assert "Set credentials" in text_of(told)
+    assert "Change settings" not in text_of(told)
+    assert "Set credentials" in text_of(page(root, page_of_bot))
+
+
 def test_a_button_beside_a_bot_does_what_it_says():
     make_fleet()
     bot = Bot.objects.get(slug="lost")
@@ -361,6 +376,34 @@ def test_the_tour_leads_from_an_empty_install_to_a_bot_that_talks():
 
     assert "From nothing" not in tour(root)
     assert "From nothing" not in page(root)
+
+
+def test_the_bot_of_the_demo_ticks_no_step_of_the_tour():
+    clients.close_idle(older_than=0)  # of bots of other stories
+    echo = demo.seed()
+    make_job(echo, make_channel(echo, "kitchen"))
+    run_lanes()
+    root = cast.root()
+    assert done(root) == 1  # there is a space
+    assert reverse("admin:bots_bot_add") in tour(root)
+
+    own = make_bot("own")
+    assert done(root) == 2
+    make_job(own, make_channel(own))
+    run_lanes()
+
+    assert "From nothing" not in page(root)
+
+
+def test_who_may_add_bots_has_the_button_for_it_at_the_top():
+    add = f'href="{reverse("admin:bots_bot_add")}"'
+    root = cast.root()
+    assert add in page(root)
+    for n in range(FEW + 1):
+        make_bot(f"bot{n}")
+
+    assert add in page(root)
+    assert add not in page(cast.bob(*Bot.objects.all()))
 
 
 def test_each_step_has_one_button_and_only_the_next_one():

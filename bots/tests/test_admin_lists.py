@@ -10,6 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from bots import processes
 from bots.models import (
@@ -21,18 +22,21 @@ from bots.models import (
     Job,
     Lane,
     LaneKind,
+    Message,
     Process,
 )
 from bots.tests import cast
 from bots.tests.builders import (
     make_bot,
     make_channel,
+    make_event,
     make_job,
     make_space,
     make_token,
     run_lanes,
 )
 from spaces.models import Channel, Person
+from spaces.platforms.messages import ChannelKind
 
 pytestmark = pytest.mark.django_db
 
@@ -121,7 +125,7 @@ def test_every_list_can_be_searched_for_anything(words):
         ("spaces_channel", "bot=x", "Nothing matches", "room1"),
         ("spaces_person", "channel={channel.pk}", "person1", "Nothing matches"),
         ("spaces_person", "channel=x", "Nothing matches", "person1"),
-        ("bots_lane", "bot__id__exact={bot.pk}", "echo bot", "Nothing matches"),
+        ("bots_lane", "bot__id__exact={bot.pk}", "echo: the bot as a whole", "Nothing matches"),
         ("bots_handlerrun", "state__exact=queued", "queued", "Nothing matches"),
     ],
 )
@@ -183,6 +187,35 @@ def test_a_filter_that_makes_no_sense_is_no_error_in_any_list(query):
         answer = root.get(f"{list_of(model)}?{query}", follow=True)
         # 400 is Django's own answer to what is no filter of a list.
         assert answer.status_code in (200, 400), model
+
+
+@pytest.mark.parametrize("kind", ["job", "event", "message", "channel", "bot"])
+def test_a_conversation_is_called_as_who_is_in_it_by_few_queries(kind):
+    bot, root = make_bot(), cast.root()
+    model = {"channel": "spaces_channel", "bot": "bots_bot"}.get(kind, f"bots_{kind}")
+    address = reverse(f"admin:{model}_changelist")
+    if kind == "bot":
+        address = reverse("admin:bots_bot_piece", args=[bot.pk, "work"])
+
+    def talk(name: str) -> None:
+        channel = make_channel(bot, "", kind=ChannelKind.DIRECT, people=[name])
+        make_job(bot, channel)
+        run_lanes()
+        event = make_event(bot, channel)
+        now = timezone.now()
+        Message.objects.create(
+            bot=bot, channel=channel, remote_id=name, direction="in", sent_at=now, event=event
+        )
+
+    talk("frida")
+    root.get(address)  # what is looked up once per process
+    few = queries_for(root, address)
+    for name in ("gerda", "hugo"):
+        talk(name)
+
+    page = html.unescape(root.get(address).content.decode())
+    assert all(name in page for name in ("Frida", "Gerda", "Hugo"))
+    assert queries_for(root, address) == few
 
 
 def test_growing_tables_are_never_counted():

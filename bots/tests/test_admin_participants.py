@@ -200,6 +200,7 @@ def test_what_failed_is_first_and_tried_again(bot, lobby):
     assert "Retry the 1 that failed" in page
     assert "not today" in page
     assert page.index("remote_forbidden") < page.index("Dora")
+    assert f"<strong>{Forbidden.next_step}</strong>" in page
 
     press(root, group, "retry")
     assert go_on(group).failed_count == 0
@@ -258,6 +259,7 @@ def test_undoing_asks_first_with_the_numbers(bot, lobby):
     asked = text_of(root.get(url("undo", group.pk)))
     assert "1 membership that this change began will end again." in asked
     assert "1 stay as they are: they were members before." in asked
+    assert "what the platform does not let the bot do fails" in asked
     answer = root.post(url("undo", group.pk), follow=True)
 
     undoing = go_on(JobGroup.objects.get(undoes=group))
@@ -265,6 +267,37 @@ def test_undoing_asks_first_with_the_numbers(bot, lobby):
     inside = LocalMember.objects.filter(room=lobby.remote_id, left_seq=None)
     assert set(inside.values_list("account__username", flat=True)) == {"echo", "dora"}
     assert "It was undone" in text_of(root.get(url("change", group.pk)))
+
+
+def test_who_was_not_found_is_told_once_however_many_the_channels(bot, lobby):
+    wanted = Wanted(
+        kind=GroupKind.ADD,
+        people=("@anna", "@fridda", "@dorra"),
+        channels=[lobby, make_channel(bot, "attic")],
+    )
+    group = go_on(job_groups.ask(bot, wanted, requested_by="alice"))
+
+    page = text_of(cast.root().get(url("change", group.pk))).partition("group-results")[0]
+
+    assert "2 people were not found:</strong> @fridda, @dorra." in page
+    assert f"{url('people', bot.pk)}?like={group.pk}" in page
+
+
+def test_the_table_goes_along_with_its_heading(bot, lobby):
+    group = group_of(bot, lobby, "@anna")
+    root = cast.root()
+    before = root.get(url("follow", group.pk))
+    press(root, group, "run")
+    go_on(group)
+
+    after = root.get(url("follow", group.pk), headers={"X-Mark": before["X-Mark"]})
+
+    heading, _, table = text_of(after).partition('id="group-results"')
+    assert "finished" in heading
+    assert "added" in table
+    assert 'hx-swap-oob="true"' in table
+    same = root.get(url("follow", group.pk), headers={"X-Mark": after["X-Mark"]})
+    assert same.status_code == 204
 
 
 def test_there_is_no_undoing_of_a_dry_run(bot, lobby):
@@ -298,7 +331,7 @@ def test_results_are_filtered(bot, lobby, query):
     group = group_of(bot, lobby, "@anna", "@dora", "@nobody")
     query = query.format(channel=lobby.pk)
 
-    page = text_of(cast.root().get(url("results", group.pk) + query))
+    page = text_of(cast.root().get(url("follow", group.pk) + query)).partition("group-results")[2]
 
     assert ("@nobody" in page) == ("state" not in query)
     assert ("Anna" in page) == (query in ("?state=planned", f"?channel={lobby.pk}"))
@@ -312,7 +345,7 @@ def test_nonsense_in_an_address_does_no_harm(bot, lobby, query):
     group = group_of(bot, lobby, "@anna")
     root = cast.root()
 
-    for name in ("change", "follow", "results", "file"):
+    for name in ("change", "follow", "file"):
         assert root.get(url(name, group.pk) + query).status_code == 200
 
 
@@ -368,7 +401,7 @@ def test_for_charlie_there_is_nothing(bot, lobby):
     assert "Add 1 person" not in text_of(charlie.get(url("changelist")))
     assert "Echo" not in text_of(charlie.get(url("choose")))
     assert charlie.get(url("change", group.pk)).status_code == 302
-    for name in ("follow", "results", "file", "undo"):
+    for name in ("follow", "file", "undo"):
         assert charlie.get(url(name, group.pk)).status_code == 404
     for name in PRESSES:
         assert charlie.post(url("do", group.pk, name)).status_code == 404
@@ -391,7 +424,7 @@ def queries_of(client, address: str) -> int:
     return len(asked)
 
 
-@pytest.mark.parametrize("name", ["change", "follow", "results", "file"])
+@pytest.mark.parametrize("name", ["change", "follow", "file"])
 def test_a_page_asks_as_much_for_many_people_as_for_few(bot, lobby, name):
     few = group_of(bot, lobby, "@anna", "@dora", "@nobody")
     many = group_of(bot, lobby, "@anna", "@dora", *(f"@nobody{n}" for n in range(80)))

@@ -63,6 +63,14 @@ def test_a_platform_without_a_server_asks_for_no_address():
     assert "url" not in form.fields
 
 
+def test_an_address_is_in_its_field_and_nowhere_beside_it():
+    space = make_space(platform="mattermost", url="http://127.0.0.1:8066")
+
+    page = text_of(cast.root().get(page_of(space)))
+
+    assert page.count(space.url) == 1
+
+
 def test_saving_a_space_untouched_changes_none_of_its_options():
     space = make_space(options={"poll_seconds": 7, "read_receipts_locked": False})
     root = cast.root()

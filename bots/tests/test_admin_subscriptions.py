@@ -602,7 +602,9 @@ def test_charlie_sees_no_subscription_of_others(bot):
 def test_a_button_does_nothing_when_it_is_only_looked_at(bot):
     subscription, _ = make_subscription(bots=[bot])
 
-    assert cast.alice(bot).get(url_of(subscription, "pause")).status_code == 405
+    page = reverse("admin:bots_subscription_change", args=[subscription.pk])
+    assert cast.alice(bot).get(url_of(subscription, "pause")).url == page
+    assert Subscription.objects.get(pk=subscription.pk).enabled
 
 
 def test_after_days_of_failure_one_click_repeats_what_failed(bot, receiver):

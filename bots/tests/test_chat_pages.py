@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from bots import lifecycle
+from bots import lifecycle, pausing
 from bots.chat import markdown, timeline
 from bots.models import Bot, Direction, Job, Message
 from bots.tests import cast
@@ -22,7 +22,7 @@ from bots.tests.builders import (
     make_space,
     run_lanes,
 )
-from spaces.models import Channel
+from spaces.models import Channel, Person
 from spaces.platforms.errors import Rejected
 from spaces.platforms.messages import ChannelKind
 from spaces.testing import faulty
@@ -225,7 +225,7 @@ def test_the_room_with_the_newest_message_comes_first(bot):
     page = cast.root().get(url("rooms", bot.slug)).content.decode()
 
     assert page.index(f"room-{busy.pk}") < page.index(f"room-{quiet.pk}")
-    assert "just now, *really*" in page
+    assert "just now, really" in page
 
 
 def test_rooms_are_found_by_name_and_direct_ones_by_person(bot):
@@ -364,6 +364,31 @@ def test_the_page_is_told_only_what_changed(bot, vault):
     assert "hello!" not in news().content.decode()
 
 
+def test_other_bots_of_a_room_are_told_from_people(bot, vault):
+    other = make_bot("helper", space=bot.space)
+    by_bot = say(bot, vault, "beep", sender=other.person)
+    by_person = say(bot, vault, "hello", sender=Person.objects.get(username="dagobert"))
+
+    html = cast.root().get(url("log", bot.slug, vault.pk)).content.decode()
+
+    first, second = html.split(f'id="message-{by_bot.pk}"')[1].split(f'id="message-{by_person.pk}"')
+    assert '<span class="chat-tag">bot</span>' in first
+    assert '<span class="chat-tag">bot</span>' not in second
+
+
+def test_a_message_in_one_line_is_without_its_marks(bot, vault):
+    top = say(bot, vault, "# News\n\n**Version 2** is [out](https://a.example/), `pip` *has* it")
+    say(bot, vault, "thanks", thread=top.remote_id)
+    root, said = cast.root(), "News Version 2 is out, pip has it"
+
+    log = root.get(url("log", bot.slug, vault.pk)).content.decode()
+    Message.objects.exclude(pk=top.pk).delete()
+    rooms = root.get(url("rooms", bot.slug)).content.decode()
+
+    assert f"Answers Somebody: {said}" in log
+    assert f"Somebody: {said}" in rooms
+
+
 def test_reactions_say_who_and_how_many(bot, vault):
     bob_id = vault.participants.get(person__username="dagobert").person.remote_id
     own_id = bot.person.remote_id
@@ -451,6 +476,39 @@ def test_what_is_queued_shows_and_becomes_the_message(bot, vault):
     assert "Message queued" in queued
     assert f'id="job-{job.pk}"' not in sent
     assert sent.count("on its way") == 1
+
+
+def test_what_waits_says_why_and_leads_to_what_helps(bot, vault):
+    root, log = cast.root(), url("log", bot.slug, vault.pk)
+    job = make_job(bot, vault, "later")
+    queued = root.get(log)
+
+    pausing.pause(job.lane, by="bob")
+    paused = root.get(log, headers={"X-Mark": queued["X-Mark"]}).content.decode()
+    lifecycle.stop(bot)
+    stopped = root.get(log).content.decode()
+
+    assert "It waits" not in queued.content.decode()
+    assert "It waits: its lane is paused by bob." in paused
+    assert reverse("admin:bots_lane_change", args=[job.lane_id]) in paused
+    assert "It waits: the bot is switched off." in stopped
+    assert reverse("admin:bots_bot_change", args=[bot.pk]) in stopped
+
+
+def test_many_that_wait_cost_as_many_queries_as_one(bot, vault):
+    root, log = cast.root(), url("log", bot.slug, vault.pk)
+    pausing.pause(make_job(bot, vault).lane, by="bob")
+    root.get(log)
+    with CaptureQueriesContext(connection) as few:
+        root.get(log)
+    for n in range(30):
+        make_job(bot, vault, f"number {n}")
+
+    with CaptureQueriesContext(connection) as many:
+        html = root.get(log).content.decode()
+
+    assert html.count("It waits") == 31
+    assert len(many) == len(few)
 
 
 def test_what_failed_says_why_and_can_be_retried():

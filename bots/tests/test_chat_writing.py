@@ -13,13 +13,14 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
-from bots import clients, demo, lifecycle
+from bots import clients, demo, lifecycle, pausing
+from bots.admin.posting import NOTHING_DONE
 from bots.api import outside
 from bots.chat import speaking
 from bots.connections import poller
-from bots.models import Bot, Job, JobKind, Message
+from bots.models import Bot, Job, JobKind, Lane, Message
 from bots.tests import cast
-from bots.tests.builders import SECRET, make_bot, make_channel, make_space, run_lanes
+from bots.tests.builders import SECRET, make_bot, make_channel, make_job, make_space, run_lanes
 from spaces import sync
 from spaces.models import Channel, LocalAccount, LocalMessage, Person
 from spaces.platforms.errors import Unavailable
@@ -81,6 +82,16 @@ def test_a_message_is_queued_once_however_often_the_form_is_sent(alice, bot, lob
     assert job.requested_by == "alice"
     assert Message.objects.get().text == "**hello**"
     assert "the same" not in second.content.decode()
+
+
+def test_whoever_writes_is_told_when_it_is_not_sent_now(alice, bot, lobby):
+    pausing.pause(Lane.objects.get(pk=make_job(bot, lobby).lane_id), by="bob")
+
+    answer = say(alice, lobby, bot, text="hello")
+
+    told = json.loads(answer["HX-Trigger"])["chat:told"]["text"]
+    waits = "waits: its lane is paused by bob. Resume the lane on its page."
+    assert told == f"Job {Job.objects.latest('pk').pk} {waits}"
 
 
 def test_without_javascript_it_goes_back_to_the_room(alice, bot, lobby):
@@ -282,6 +293,14 @@ def test_an_answer_goes_into_the_thread(alice, bot, lobby):
     assert Message.objects.get(text="the answer").thread == top.remote_id
 
 
+def test_what_is_only_sent_leads_to_its_room_when_it_is_looked_at(alice, bot, lobby):
+    for name in ("say", "preview", "older"):
+        answer = alice.get(url(name, bot.slug, lobby.pk), follow=True)
+        assert answer.redirect_chain[-1][0] == url("room", bot.slug, lobby.pk)
+        assert NOTHING_DONE in answer.content.decode()
+    assert alice.get(url("say", bot.slug, 999_999)).status_code == 404
+
+
 # As a person --------------------------------------------------------------------------------------
 
 
@@ -394,6 +413,11 @@ def test_own_messages_are_changed_reacted_to_pinned_and_deleted(alice, bot, lobb
     assert "tada 1" in html
     pinned = alice.get(url("pinned", bot.slug, lobby.pk), headers=PIECE).content.decode()
     assert "<p>hello</p>" in pinned
+    there = url("message", bot.slug, lobby.pk, said.pk) + "?pinned"
+    assert there in pinned
+    sheet = alice.get(there, headers=PIECE).content.decode()
+    assert ">Unpin</button>" in sheet
+    assert ">Pin</button>" not in sheet
 
     assert act(alice, said, "unreact", name="tada").status_code == 204
     assert act(alice, said, "unpin").status_code == 204
@@ -484,7 +508,9 @@ def test_a_preview_shows_where_a_long_text_is_split_on_each_platform(alice, bot,
 
     on_local, on_mattermost = html.split('aria-label="On Mattermost"')
     assert 'aria-label="On Local"' in on_local
+    assert "On Local: 2 messages" in on_local
     assert "Message 2 of 2" in on_local
+    assert "All of message 2" in on_local
     assert "one holds at most 4,000 characters" in on_local
     assert "One message" in on_mattermost.split("</section>")[0]
     assert not Job.objects.exists()

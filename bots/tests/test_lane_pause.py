@@ -25,7 +25,7 @@ from bots.tests.builders import (
 )
 from spaces.models import LocalMessage
 from spaces.platforms.errors import Unavailable
-from spaces.platforms.messages import Kind
+from spaces.platforms.messages import ChannelKind, Kind
 from spaces.testing import faulty
 
 pytestmark = pytest.mark.django_db
@@ -203,6 +203,45 @@ def test_the_list_can_be_narrowed_to_those_that_are_paused(bot):
 
     assert [row.pk for row in page.context["cl"].result_list] == [lane.pk]
     assert "paused by alice" in text_of(page)
+
+
+def test_lanes_are_called_and_found_by_what_they_are_for(bot):
+    lobby = make_channel(bot, "lobby")
+    direct = make_channel(bot, "", kind=ChannelKind.DIRECT, people=["frida"])
+    lanes_made = [lane_of(make_job(bot, channel)) for channel in (lobby, direct)]
+    root, address = cast.root(), reverse("admin:bots_lane_changelist")
+
+    for lane, name in zip(lanes_made, ("lobby", "Frida"), strict=True):
+        page = root.get(address, {"q": name})
+
+        assert [(row.pk, row.name) for row in page.context["cl"].result_list] == [(lane.pk, name)]
+        assert f"{name} of {bot}" in text_of(root.get(page_of(lane)))
+        assert lane.key in text_of(root.get(page_of(lane)))
+
+
+def test_lanes_without_work_are_left_out_when_asked(bot):
+    make_job(bot, make_channel(bot))
+    run_lanes()
+    paused, busy = (lane_of(make_job(bot, make_channel(bot, name))) for name in ("one", "two"))
+    pausing.pause(paused, by="alice")
+
+    page = cast.root().get(reverse("admin:bots_lane_changelist", query={"work": "yes"}))
+
+    assert {row.pk for row in page.context["cl"].result_list} == {paused.pk, busy.pk}
+
+
+def test_the_page_of_a_channel_pauses_what_waits_for_it(bot):
+    channel = make_channel(bot)
+    here = reverse("admin:spaces_channel_change", args=[channel.pk])
+    root = cast.root()
+    assert "Nothing was asked for yet." in text_of(root.get(here))
+    lane = lane_of(make_job(bot, channel))
+    assert button(lane, "pause") in text_of(root.get(here))
+
+    page = text_of(root.post(button(lane, "pause"), {"next": here}, follow=True))
+
+    assert "Paused by root" in page
+    assert button(lane, "resume") in page
 
 
 def test_emptying_asks_first_and_then_says_how_far_it_is(bot, monkeypatch):

@@ -28,6 +28,8 @@ from spaces.platforms.messages import Batch, Incoming, Kind
 
 R = TypeVar("R")
 
+GROUP = "Faults, brought about on purpose"
+
 
 def _share(fault: str, label: str, help: str) -> Option:
     return Option(
@@ -39,6 +41,7 @@ def _share(fault: str, label: str, help: str) -> Option:
         minimum=0,
         maximum=100,
         on=("space", "bot"),
+        group=GROUP,
         help=help,
     )
 
@@ -71,13 +74,15 @@ SECONDS = Option(
     minimum=0,
     maximum=60,
     on=("space", "bot"),
+    group=GROUP,
     help="How long a stall lasts, a rate limit asks to wait, and an event is held back.",
 )
 SEED = Option(
     name="fault_seed",
     label="Fault: seed",
     on=("space", "bot"),
-    help="The same seed brings the same faults again. Empty: others with every start.",
+    group=GROUP,
+    help="The same seed brings the same faults again. Without one they differ with every start.",
 )
 OPTIONS = (*SHARES, SECONDS, SEED)
 

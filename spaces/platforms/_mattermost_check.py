@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from spaces.platforms._mattermost_api import Api, Fields
 from spaces.platforms.errors import Forbidden, NotFound, Rejected
-from spaces.platforms.messages import Finding, Identity
+from spaces.platforms.messages import CANNOT, Finding, Identity
 
 LARGEST_SKEW_SECONDS = 60.0
 
@@ -160,8 +160,10 @@ def _permissions(identity: Identity) -> Iterator[Finding]:
             "Permissions), for all members or for a role that the bot is given.",
         )
     for name in EXTRA:
-        can = "may" if name in allowed else "may not"
-        yield _ok("permission_extra", f"The bot {can} {EXTRA[name]} ({name}).")
+        if name in allowed:
+            yield _ok("permission_extra", f"The bot may {EXTRA[name]} ({name}).")
+        else:
+            yield _ok(CANNOT, f"The bot may not {EXTRA[name]} ({name}).")
 
 
 def _clock(api: Api) -> Iterator[Finding]:

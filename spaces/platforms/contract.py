@@ -150,6 +150,8 @@ class Option:
     help: str = ""
     on: tuple[Literal["space", "bot"], ...] = ("space",)
     choices: tuple[str, ...] = ()
+    # What few look for: options of one group are folded away in forms, under its name.
+    group: str = ""
     minimum: float | None = None
     maximum: float | None = None
     secret: bool = False  # the audit log tells only that it was changed
@@ -197,7 +199,7 @@ COMMON_OPTIONS: tuple[Option, ...] = (
         label="Commands begin with",
         default="!",
         on=("space", "bot"),
-        help="Empty: commands are for those who mention the bot or write to it directly.",
+        help="Who mentions the bot, or writes to it directly, needs no such beginning.",
     ),
     Option(
         name="messages_per_second",

@@ -128,7 +128,9 @@ class Local(Platform):
         ),
     )
     options = (
-        Option(name="username", label="Username", on=("bot",), help="Empty: the bot's slug."),
+        Option(
+            name="username", label="Username", on=("bot",), help="Left empty, it is the bot's slug."
+        ),
         Option(
             name="read_receipts_locked",
             label="Read receipts stay on",

@@ -224,14 +224,25 @@ class Identity:
     server: str = ""  # product and version, for people
 
 
+CANNOT = "cannot"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One line of a `check()`: `level` is ok, warning or error."""
+    """One line of a `check()`: `level` is ok, warning or error.
+
+    With the code `CANNOT` it is ok, and no good news: the bot may not do something that few need.
+    """
 
     level: str
     code: str
     text: str
     remedy: str = ""
+
+    @property
+    def mark(self) -> str:
+        """What a page puts before it: its level, or `cannot`."""
+        return CANNOT if self.code == CANNOT else self.level
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

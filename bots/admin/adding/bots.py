@@ -16,7 +16,6 @@ from bots.admin.adding.spaces import SlugFromName
 from bots.admin.bot_form import BotForm, form_for
 from bots.admin.credentials import EXPIRES
 from bots.admin.credentials import PREFIX as CREDENTIAL
-from bots.admin.options import PREFIX as OPTION
 from bots.models import Bot
 from spaces.models import Space
 from spaces.platforms.contract import Credential as Declared
@@ -67,11 +66,11 @@ class NewBotForm(SlugFromName, BotForm):
         return self["handlers"] if "handlers" in self.fields else None
 
     def folded(self) -> list[forms.BoundField]:
-        settings = [self[name] for name in self.fields if name.startswith((OPTION, EXPIRES))]
-        return [self["receive"], *settings]
+        expiries = [self[name] for name in self.fields if name.startswith(EXPIRES)]
+        return [self["receive"], *self.usual_options(), *expiries]
 
     def opens_fold(self) -> bool:
-        return any(field.errors for field in self.folded())
+        return super().opens_fold() or any(field.errors for field in self.folded())
 
     def _secret(self, one: Declared) -> Secret:
         return Secret(field=self[CREDENTIAL + one.name], guide=one.guide)

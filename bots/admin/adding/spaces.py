@@ -7,10 +7,9 @@ from typing import Any, cast
 from django import forms
 from django.forms import modelform_factory
 from django.utils.text import slugify
-from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldAdminURLInputWidget
+from unfold.widgets import UnfoldAdminTextInputWidget
 
-from bots.admin.options import PREFIX
-from bots.admin.space import SpaceForm, form_for
+from bots.admin.space import AddressInput, SpaceForm, form_for
 from spaces.models import Space
 from spaces.platforms.contract import Platform
 
@@ -59,10 +58,10 @@ class NewSpaceForm(SlugFromName, SpaceForm):
         return [self[name] for name in PLAIN if name in self.fields]
 
     def folded(self) -> list[forms.BoundField]:
-        return [self[name] for name in self.fields if name.startswith(PREFIX)]
+        return self.usual_options()
 
     def opens_fold(self) -> bool:
-        return any(field.errors for field in self.folded())
+        return super().opens_fold() or any(field.errors for field in self.folded())
 
 
 def new_space_form(platform: type[Platform]) -> type[NewSpaceForm]:
@@ -76,7 +75,7 @@ def new_space_form(platform: type[Platform]) -> type[NewSpaceForm]:
         widgets={
             "name": UnfoldAdminTextInputWidget({"autocomplete": "off"}),
             "slug": UnfoldAdminTextInputWidget(),
-            "url": UnfoldAdminURLInputWidget({"placeholder": "https://chat.example.org"}),
+            "url": AddressInput({"placeholder": "https://chat.example.org"}),
         },
     )
     return cast(type[NewSpaceForm], made)

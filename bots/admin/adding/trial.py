@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from bots import adding, held, rotation
 from bots.admin import looks, spent
 from bots.admin.adding.bots import NewBotForm
-from bots.admin.bot_credentials import LEVELS
+from bots.admin.bot_credentials import MARKS
 from spaces.platforms import registry
 from spaces.platforms.messages import Finding
 
@@ -44,7 +44,7 @@ def test(request: HttpRequest, form: NewBotForm) -> Outcome:
         learned = held.hold(found.learned, seconds=KEPT_SECONDS)
         request.session[REMEMBERED] = [_mark(form), time.time() + KEPT_SECONDS, learned]
     return Outcome(
-        findings=[(looks.badge(*LEVELS[one.level]), one) for one in found.findings],
+        findings=[(looks.badge(*MARKS[one.mark]), one) for one in found.findings],
         passed=passed,
         proven=registry.get(bot.space.platform).has_accounts,
         anyway="" if passed else _first_error(found.findings),

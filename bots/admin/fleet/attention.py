@@ -6,19 +6,20 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from django.contrib import admin
+from django.db.models import Prefetch
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from bots import health
 from bots.access import Act
+from bots.admin import credentials, looks
 from bots.admin import incident as incidents
-from bots.admin import looks
 from bots.admin.base import OperatorAdmin
 from bots.admin.fleet.scope import Scope, listed
 from bots.connections import states
 from bots.incidents.wording import lasted
-from bots.models import Bot, Incident, State
+from bots.models import Bot, Credential, Incident, State
 
 SHOWN = 10  # of each kind; the others are a click away
 
@@ -64,7 +65,10 @@ def found(scope: Scope) -> dict[str, Any]:
     """What the template shows; the longest and the worst first."""
     needing = states.needing_somebody(scope.bots())
     rows = needing.select_related("space", "connection").defer("connection__cursor", "identity")
-    longest_first = rows.order_by("shown_since", "pk")[:SHOWN]
+    with_credentials = rows.prefetch_related(
+        Prefetch("credentials", Credential.objects.defer("value"))
+    )
+    longest_first = with_credentials.order_by("shown_since", "pk")[:SHOWN]
     opened = scope.incidents()
     worst_first = opened.select_related("bot", "subscription").order_by("severity", "opened_at")
     return {
@@ -95,7 +99,8 @@ def _need(scope: Scope, bot: Bot) -> Need:
 def _ways(scope: Scope, bot: Bot, state: State) -> list[Way]:
     """What helps in this state, as far as somebody may do it."""
     ways = []
-    if state == State.BAD_CREDENTIALS and scope.may(Act.CHANGE_BOT):
+    is_keyless = state == State.MISCONFIGURED and bool(credentials.missing(bot))
+    if (state == State.BAD_CREDENTIALS or is_keyless) and scope.may(Act.CHANGE_BOT):
         url = reverse("admin:bots_bot_credentials", args=[bot.pk])
         ways.append(_way(bot, "Set credentials", "key", url))
     elif state == State.MISCONFIGURED and scope.may(Act.CHANGE_BOT):

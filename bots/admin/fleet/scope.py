@@ -39,7 +39,7 @@ class Scope:
         return access.may(self.actor, act)
 
     def bots(self) -> QuerySet[Bot]:
-        return Bot.objects.all() if self.mine is None else Bot.objects.filter(pk__in=self.mine)
+        return Bot.objects.all() if self.mine is None else Bot.objects.filter(pk__among=self.mine)
 
     def incidents(self) -> QuerySet[Incident]:
         """Those that are open."""
@@ -70,7 +70,7 @@ class Scope:
         return self._of_bots(rows)
 
     def _of_bots(self, rows: QuerySet[Job]) -> QuerySet[Job]:
-        return rows if self.is_whole else rows.filter(bot__in=self.mine or ())
+        return rows if self.is_whole else rows.filter(bot__among=self.mine or ())
 
 
 def listed(model: type[Model], **filters: str) -> str:

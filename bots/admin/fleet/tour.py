@@ -1,6 +1,7 @@
 """The way from an empty install to a bot that talks: what is done, and one button for what is next.
 
-It is shown as long as there are only a few bots and none of them has said anything."""
+It is shown as long as there are only a few bots and none of them has said anything. The bot of the
+demo does not count: nobody learns the way from what was there already."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 
 from django.urls import reverse
 
+from bots import demo
 from bots.access import Act
 from bots.admin import platforms
 from bots.admin.fleet.attention import Way, press, test_of
@@ -32,7 +34,8 @@ class Step:
 
 def tour(scope: Scope) -> list[Step]:
     """Empty for whoever does not need it any more. Only the first step that is left has a way."""
-    bots = list(scope.bots().select_related("space", "connection").order_by("pk")[: FEW + 1])
+    own = scope.bots().exclude(pk__in=demo.bots())
+    bots = list(own.select_related("space", "connection").order_by("pk")[: FEW + 1])
     if len(bots) > FEW or _has_spoken(bots):
         return []
     steps: list[Step] = []
@@ -81,8 +84,8 @@ def _bot(scope: Scope, bots: list[Bot]) -> Step:
     may = scope.may(Act.ADD_BOT)
     return Step(
         title="Add a bot",
-        text="A bot is an account in that space, with its credentials."
-        + ("" if may else f" {ELSE}"),
+        text="A bot is an account in a space, with its credentials. The bot of the demo does not "
+        "count: this one is yours." + ("" if may else f" {ELSE}"),
         done=bool(bots),
         ways=[_link("Add a bot", "add", reverse("admin:bots_bot_add"))] if may else [],
     )

@@ -4,7 +4,12 @@
 "use strict";
 
 (() => {
-    const BADGES = { ok: ["✓", "ok", "Fine"], warning: ["!", "warn", "Warning"], error: ["✕", "bad", "Wrong"] };
+    const BADGES = {
+        ok: ["✓", "ok", "Fine"],
+        cannot: ["–", "idle", "Cannot"],
+        warning: ["!", "warn", "Warning"],
+        error: ["✕", "bad", "Wrong"],
+    };
     let running = null;
 
     function element(name, className, text) {

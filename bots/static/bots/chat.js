@@ -251,6 +251,26 @@
 
     // Writing -----------------------------------------------------------------------------------
 
+    // Whoever presses Answer, or opens a room where the keyboard is at hand, is about to write: the
+    // page that comes then starts in its text box. One that was only addressed or reloaded does not.
+    const BEGIN = "botadmin-chat-begin";
+    const WIDE = "(min-width: 801px)"; // as in chat.css
+
+    document.addEventListener("click", (event) => {
+        const link = event.target.closest("a[data-writes]");
+        if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+        sessionStorage.setItem(BEGIN, `${new URL(link.href).pathname}#${link.dataset.writes}`);
+    });
+
+    function beginToWrite() {
+        const [path, id] = (sessionStorage.getItem(BEGIN) ?? "").split("#");
+        sessionStorage.removeItem(BEGIN);
+        if (path !== window.location.pathname) return;
+        if (id === "thread_text" || window.matchMedia(WIDE).matches) {
+            document.getElementById(id)?.focus();
+        }
+    }
+
     // What only the bot can send is out of the way while a person speaks.
     function showSpeaker(desk) {
         const chosen = desk.querySelector("[data-speaker]");
@@ -288,6 +308,14 @@
         previewing = window.setTimeout(() => htmx.trigger(button, "click"), PREVIEW_MS);
     });
 
+    // Whoever pressed Preview is taken to it; whoever goes on writing stays in the text.
+    document.addEventListener("htmx:afterSettle", (event) => {
+        const { target, requestConfig } = event.detail;
+        if (!target.matches?.(".chat-previews") || !requestConfig.triggeringEvent?.isTrusted) return;
+        target.focus({ preventScroll: true });
+        target.scrollIntoView({ block: "start" });
+    });
+
     document.addEventListener("htmx:load", () => prepare(document));
     document.addEventListener("DOMContentLoaded", () => {
         prepare(document);
@@ -296,5 +324,6 @@
             goToBottom(log);
             holdBottom(log);
         }
+        beginToWrite();
     });
 })();

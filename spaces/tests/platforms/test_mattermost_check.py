@@ -50,6 +50,15 @@ def test_what_only_administrators_may_is_told_without_a_warning(company):
     assert all("may not" not in finding.text for finding in extra)
 
 
+def test_what_it_may_not_and_few_need_is_no_good_news_and_nothing_to_mend(company):
+    bot = company.bot()
+    cannot = [f for f in bot.check(bot.connect()) if f.mark == "cannot"]
+
+    assert cannot
+    assert {finding.level for finding in cannot} == {"ok"}
+    assert all("may not" in finding.text for finding in cannot)
+
+
 def test_a_bot_in_no_team_is_told_who_adds_it(company):
     company.make.leave_team("acme", "helper-bot")
 
