@@ -28,18 +28,26 @@ def names(places: Iterable[Place]) -> Names:
     """What to call each of these; one query at most."""
     places = list(places)
     titles = {channel.pk: channel.title or channel.name for _, channel in places}
-    personal = {c.pk for _, c in places if c.kind == ChannelKind.DIRECT or not titles[c.pk]}
+    personal = {c.pk for _, c in places if _is_personal(c, titles[c.pk])}
     people: dict[int, list[tuple[int, str]]] = defaultdict(list)
     if personal:
-        inside = Participant.objects.filter(channel__in=personal).select_related("person")
-        for row in inside.order_by("pk"):
+        rows = Participant.objects.filter(channel__in=personal).select_related("person")
+        for row in rows.order_by("pk"):
             people[row.channel_id].append((row.person_id, str(row.person)))
     found: dict[tuple[int | None, int], str] = {}
     for bot, channel in places:
-        # A bot that never connected is nobody there yet.
+        inside = people[channel.pk]
         itself = bot.person_id if bot else None
-        others = [called for person, called in people[channel.pk] if person != itself]
+        if bot and not any(person == itself for person, _ in inside):
+            inside = []  # it is not there any more, and who is there now is not for its operators
+        others = [called for person, called in inside if person != itself]
         more = ["…"] if len(others) > NAMED else []
         called = ", ".join(others[:NAMED] + more) or titles[channel.pk]
         found[bot.pk if bot else None, channel.pk] = called or f"Room {channel.remote_id}"
     return found
+
+
+def _is_personal(channel: Channel, title: str) -> bool:
+    """Whether it is called by who is in it. They are few: a platform has a title for the others."""
+    is_group = channel.kind == ChannelKind.GROUP
+    return channel.kind == ChannelKind.DIRECT or (is_group and not title)

@@ -245,8 +245,29 @@ def test_a_preview_comes_into_sight_and_its_parts_are_folded(browser, bot, lobby
     fold = page.get_by_text("All of message 2")
     fold.click()
     expect(page.locator("details details[open]")).to_contain_text("All work and no play.")
-    page.get_by_role("textbox", name="Message").press_sequentially("!")
+    with page.expect_response("**/preview/"):
+        page.get_by_role("textbox", name="Message").press_sequentially("!")
+    expect(page.get_by_role("region", name="Preview")).to_contain_text("!")
+    expect(page.locator(".htmx-settling")).to_have_count(0)
     expect(page.get_by_role("textbox", name="Message")).to_be_focused()
+
+
+def test_a_preview_that_comes_late_leaves_alone_who_goes_on_writing(browser, bot, lobby):
+    page = open_room(browser, bot, lobby)
+    page.get_by_text("Files, card, preview").click()
+    text = page.get_by_role("textbox", name="Message")
+    text.fill("All work")
+
+    def come_late(route):
+        text.focus()
+        route.continue_()
+
+    page.route("**/preview/", come_late)
+    page.get_by_role("button", name="Preview").click()
+
+    expect(page.get_by_role("region", name="Preview")).to_contain_text("All work")
+    expect(page.locator(".htmx-settling")).to_have_count(0)
+    expect(text).to_be_focused()
 
 
 def test_the_keyboard_gets_past_what_is_on_every_page(browser, bot, lobby):
@@ -257,8 +278,9 @@ def test_the_keyboard_gets_past_what_is_on_every_page(browser, bot, lobby):
     expect(skip).to_be_focused()
     expect(skip).to_be_in_viewport()
     page.keyboard.press("Enter")
+    page.wait_for_url("**#content")
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.closest('#content') !== null")
+    expect(page.locator("#content :focus")).to_have_count(1)
 
     open_room(browser, bot, lobby)
     for _ in range(2):

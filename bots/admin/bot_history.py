@@ -174,7 +174,7 @@ def _changes(bot: Bot, spans: Sequence[Span], now: datetime) -> list[Change]:
     """The latest, newest first. What nobody gave a reason for when it was written is what somebody
     did: the audit log knows who."""
     stops = _stops(bot)
-    told = []
+    told: list[Span] = []
     before = min(bot.created_at, spans[0].since)
     for span in spans:
         # Somebody switches it off, then its holder lets go of it.
@@ -182,9 +182,9 @@ def _changes(bot: Bot, spans: Sequence[Span], now: datetime) -> list[Change]:
         by = next((stop for stop in stops if before <= stop.at <= until), None)
         if span.state == State.OFF and by is not None:
             span = replace(span, reason=f"Switched off by {by.actor_label}.")
-        told.append(_change(span, now))
+        told.append(span)
         before = span.since
-    return told[: -LISTED - 1 : -1]
+    return [_change(span, now) for span in told[: -LISTED - 1 : -1]]
 
 
 def _stops(bot: Bot) -> list[AuditEntry]:

@@ -123,12 +123,12 @@ def _bots(
 
 
 def _lanes(channel: Channel, bots: Sequence[Bot]) -> dict[int, Lane]:
-    """By bot: the lane in which its work for the channel waits. It is there since the first job."""
+    """By bot: the lane in which its work for the channel waits, if it has any."""
     # Only a conversation between two is called otherwise by each of its bots.
     is_direct = channel.kind == ChannelKind.DIRECT
     named = bots if is_direct else bots[:1]
     keys = {targets.lanes_of_channels(bot, [channel])[channel.pk] for bot in named}
-    rows = Lane.objects.filter(kind=LaneKind.JOBS, bot__in=bots, key__in=keys)
+    rows = Lane.objects.filter(kind=LaneKind.JOBS, bot__in=bots, key__in=keys).select_related("bot")
     return {row.bot_id: row for row in rows if row.bot_id}
 
 
@@ -136,7 +136,7 @@ def _lane(
     request: HttpRequest, channel: Channel, row: Lane | None, *, may_steer: bool
 ) -> SafeString | str:
     if row is None:
-        return "Nothing was asked for yet."
+        return "Nothing waits."
     names = ("pause", "resume") if may_steer else ()
     presses = [(name, lane.PRESSES[name]) for name in names]
     context = {

@@ -43,18 +43,18 @@ CANCELLING_SECONDS = 1.0  # for one answer; the page asks on until nothing is le
 
 def _pause(request: HttpRequest, lane: Lane) -> str:
     pausing.pause(lane, by=actor_of(request).label)
-    paused = lane_names.whole(lane)
+    paused = lane_names.whole(lane, actor_of(request))
     return f"{paused} is paused: what waits there stays, until somebody presses Resume."
 
 
 def _resume(request: HttpRequest, lane: Lane) -> str:
     pausing.resume(lane)
-    return f"{lane_names.whole(lane)} goes on."
+    return f"{lane_names.whole(lane, actor_of(request))} goes on."
 
 
 def _drain(request: HttpRequest, lane: Lane) -> str:
     pausing.drain(lane)
-    return f"What waits in {lane_names.whole(lane)} is tried now."
+    return f"What waits in {lane_names.whole(lane, actor_of(request))} is tried now."
 
 
 def _is_paused(lane: Lane) -> bool:
@@ -107,7 +107,7 @@ class LaneRows(Rows):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        names = lane_names.names(self.result_list)
+        names = lane_names.names(self.result_list, actor_of(request))
         for lane in self.result_list:
             lane.name = names[lane.pk]
 
@@ -162,7 +162,7 @@ class LaneAdmin(GrowingAdmin):
             # None: it went with its last job in this moment.
             count = counted.filter(pk=lane.pk).values_list("waiting_count", flat=True).first()
             lane.waiting_count = count or 0
-            lane.name = lane_names.name(lane)
+            lane.name = lane_names.name(lane, actor_of(request))
         return lane
 
     def get_search_results(
@@ -171,10 +171,11 @@ class LaneAdmin(GrowingAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        return queryset.filter(Q(key__icontains=term) | lane_names.called(term)), False
+        named = lane_names.called(term, actor_of(request))
+        return queryset.filter(Q(key__icontains=term) | named), False
 
     def beside(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        return {"subtitle": lane_names.whole(row)}
+        return {"subtitle": lane_names.whole(row, actor_of(request))}
 
     def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         # Where events go is for those who may change bots, as on the pages of subscriptions.
@@ -275,7 +276,7 @@ class LaneAdmin(GrowingAdmin):
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "original": lane,
-            "title": f"Cancel all that waits: {lane_names.whole(lane)}",
+            "title": f"Cancel all that waits: {lane_names.whole(lane, actor_of(request))}",
         }
         return TemplateResponse(request, template, page | context)
 

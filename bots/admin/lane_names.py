@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from django.db.models import Q
 
-from bots import naming, targets
+from bots import access, naming, targets
+from bots.access import Actor
 from bots.handling import registry
-from bots.models import Bot, Lane, LaneKind
+from bots.models import Lane, LaneKind
 from bots.targets import as_id
 from spaces.models import Channel, Person
 
@@ -36,30 +37,32 @@ class Key:
         return cls(doing=doing, what=what, id=of)
 
 
-def whole(lane: Lane) -> str:
+def whole(lane: Lane, actor: Actor) -> str:
     """With whose it is, for a sentence."""
-    return f"{name(lane)} of {lane.bot or lane.subscription}"
+    return f"{name(lane, actor)} of {lane.bot or lane.subscription}"
 
 
-def name(lane: Lane) -> str:
-    return names([lane])[lane.pk]
+def name(lane: Lane, actor: Actor | None = None) -> str:
+    return names([lane], actor)[lane.pk]
 
 
-def names(lanes: Iterable[Lane]) -> dict[int, str]:
-    """By the id of each lane; at most four queries if their bots are known."""
+def names(lanes: Iterable[Lane], actor: Actor | None = None) -> dict[int, str]:
+    """By the id of each lane; at most four queries if their bots are known. Those of subscriptions
+    have names for an actor who sees what they are of, and are told by their keys without one."""
     keys = {lane: Key.read(lane) for lane in lanes}
     remote = {lane: key for lane, key in keys.items() if lane.bot}
     ours = {lane: key for lane, key in keys.items() if not lane.bot}
-    found = {**_told_of(ours), **_channels(remote), **_people(remote)}
+    told_of = _told_of(ours, actor) if actor else {}
+    found = {**told_of, **_channels(remote), **_people(remote)}
     return {lane.pk: _words(lane, key, found.get(lane.pk, "")) for lane, key in keys.items()}
 
 
-def called(text: str) -> Q:
-    """The lanes of channels and people with this in their names."""
+def called(text: str, actor: Actor) -> Q:
+    """The lanes of channels and people with this in their names, of those whom the actor sees."""
     title = Q(name__icontains=text) | Q(title__icontains=text)
-    channels = list(Channel.objects.filter(title).order_by("-pk")[:MOST_FOUND])
+    channels = list(access.channels(actor).filter(title).order_by("-pk")[:MOST_FOUND])
     person = Q(name__icontains=text) | Q(username__icontains=text)
-    people = list(Person.objects.filter(person).order_by("-pk")[:MOST_FOUND])
+    people = list(access.people(actor).filter(person).order_by("-pk")[:MOST_FOUND])
     by_space: dict[int, list[str]] = defaultdict(list)
     for channel in channels:
         by_space[channel.space_id] += _keys(f"channel:{channel.remote_id}")
@@ -110,13 +113,14 @@ def _people(keys: Mapping[Lane, Key]) -> dict[int, str]:
     return told
 
 
-def _told_of(keys: Mapping[Lane, Key]) -> dict[int, str]:
-    """What subscriptions are told of: channels and bots by our ids."""
+def _told_of(keys: Mapping[Lane, Key], actor: Actor) -> dict[int, str]:
+    """What subscriptions are told of: channels and bots by our ids. A lane may be older than what
+    its subscription asks for now, and be of a bot that the actor may not see."""
     ids = {lane: (key.what, as_id(key.id)) for lane, key in keys.items()}
     channel_ids = {pk for what, pk in ids.values() if what == "channel" and pk}
     bot_ids = {pk for what, pk in ids.values() if what == "bot" and pk}
-    channels = Channel.objects.in_bulk(channel_ids) if channel_ids else {}
-    bots = Bot.objects.in_bulk(bot_ids) if bot_ids else {}
+    channels = access.channels(actor).in_bulk(channel_ids) if channel_ids else {}
+    bots = access.bots(actor).in_bulk(bot_ids) if bot_ids else {}
     known = naming.names((None, channel) for channel in channels.values())
     told = {}
     for lane, (what, pk) in ids.items():

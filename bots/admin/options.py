@@ -74,7 +74,6 @@ class OptionsForm(forms.ModelForm):
         for name, value in self.instance.options.items():
             choice = str(value).lower() if isinstance(value, bool) else value
             self.initial.setdefault(PREFIX + name, choice)
-            self._offer(name, choice)
 
     def usual_options(self) -> list[forms.BoundField]:
         return [self[name] for name in _by_group(self.declared)[""]]
@@ -109,13 +108,6 @@ class OptionsForm(forms.ModelForm):
         self.instance.options = options
         return cleaned
 
-    def _offer(self, name: str, choice: Any) -> None:
-        """What is set stays a choice, though it is the default as well: that one may change."""
-        field = self.fields.get(PREFIX + name)
-        if isinstance(field, forms.ChoiceField) and not field.valid_value(choice):
-            offered: Any = field.choices
-            field.choices = [*offered, (choice, _words(choice))]
-
 
 def _field(option: Option, default: Any) -> forms.Field:
     common: dict[str, Any] = {
@@ -127,7 +119,7 @@ def _field(option: Option, default: Any) -> forms.Field:
     match option.type:
         case "boolean":
             return forms.TypedChoiceField(
-                choices=_choices(("true", "false"), default=str(default).lower()),
+                choices=_choices(("true", "false"), default=str(default)),
                 coerce=lambda value: value == "true",
                 empty_value=None,
                 widget=UnfoldAdminSelectWidget(),
@@ -156,9 +148,8 @@ def _by_group(declared: Mapping[str, Option]) -> dict[str, list[str]]:
 
 
 def _choices(values: Iterable[str], *, default: str) -> list[tuple[str, str]]:
-    """The default is there once, as what holds where nothing is chosen."""
-    others = [(value, _words(value)) for value in values if value != default]
-    return [("", f"{_words(default)} (default)"), *others]
+    """All values, that of the default too: it stays what was chosen when the default changes."""
+    return [("", f"Default: {_words(default)}"), *((value, _words(value)) for value in values)]
 
 
 def _label(option: Option) -> str:

@@ -57,7 +57,9 @@ def _wait(job: Job, reason: Reason) -> Wait:
         case Why.BOT_OFF | Why.REFUSED:
             help_url = reverse("admin:bots_bot_change", args=[job.bot_id])
         case Why.BEHIND:
-            next_step = next_step or f"Look at job {reason.behind}."
+            # What is to do there is read here; the link leads to that job.
+            text = f"{text} {next_step}".rstrip()
+            next_step = f"Look at job {reason.behind}."
             help_url = reverse("admin:bots_job_change", args=[reason.behind])
     if reason.until:
         text = f"{text} Not before {_moment(reason.until)}."

@@ -92,18 +92,22 @@ def test_what_the_space_says_is_shown_where_the_bot_says_nothing(bot):
     assert form["option_poll_seconds"].value() is None
 
 
-def test_a_choice_is_shown_in_words_and_the_default_once(bot):
+def test_all_choices_are_offered_in_words_and_the_default_can_be_pinned(bot):
     root = cast.root()
 
-    def offered() -> list[tuple[str, str]]:
-        form = root.get(page_of(bot)).context["adminform"].form
-        return form.fields["option_event_handling"].choices
+    form = root.get(page_of(bot)).context["adminform"].form
+    assert form.fields["option_event_handling"].choices == [
+        ("", "Default: In order"),
+        ("in_order", "In order"),
+        ("concurrently", "Concurrently"),
+    ]
 
-    assert offered() == [("", "In order (default)"), ("concurrently", "Concurrently")]
+    root.post(page_of(bot), FORM | {"option_event_handling": "in_order"})
 
-    bot.options = {"event_handling": "in_order"}  # whatever the space says later
-    bot.save()
-    assert ("in_order", "In order") in offered()
+    bot.refresh_from_db()
+    assert bot.options == {"event_handling": "in_order"}  # whatever the space says later
+    form = root.get(page_of(bot)).context["adminform"].form
+    assert form["option_event_handling"].value() == "in_order"
 
 
 def test_slug_and_space_stay_what_they_are(bot):

@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from bots import lifecycle, pausing
 from bots.chat import markdown, timeline
-from bots.models import Bot, Direction, Job, Message
+from bots.chat.waiting import waits
+from bots.models import Bot, Direction, Job, Lane, Message
 from bots.tests import cast
 from bots.tests.builders import (
     make_bot,
@@ -493,6 +494,19 @@ def test_what_waits_says_why_and_leads_to_what_helps(bot, vault):
     assert reverse("admin:bots_lane_change", args=[job.lane_id]) in paused
     assert "It waits: the bot is switched off." in stopped
     assert reverse("admin:bots_bot_change", args=[bot.pk]) in stopped
+
+
+def test_what_waits_behind_another_says_what_helps_there_and_leads_to_it(bot, vault):
+    first, second = make_job(bot, vault), make_job(bot, vault, "later")
+    Lane.objects.filter(pk=first.lane_id).update(due_at=None)
+
+    wait = waits([second])[second.pk]
+
+    helps = "No worker is alive: start one. manage.py doctor says what is missing."
+    assert wait.reason.startswith(f"behind job {first.pk} of the same lane. There: It is due")
+    assert wait.reason.endswith(helps)
+    assert wait.next_step == f"Look at job {first.pk}."
+    assert wait.help_url == reverse("admin:bots_job_change", args=[first.pk])
 
 
 def test_many_that_wait_cost_as_many_queries_as_one(bot, vault):

@@ -234,7 +234,7 @@ def test_the_page_of_a_channel_pauses_what_waits_for_it(bot):
     channel = make_channel(bot)
     here = reverse("admin:spaces_channel_change", args=[channel.pk])
     root = cast.root()
-    assert "Nothing was asked for yet." in text_of(root.get(here))
+    assert "Nothing waits." in text_of(root.get(here))
     lane = lane_of(make_job(bot, channel))
     assert button(lane, "pause") in text_of(root.get(here))
 

@@ -312,6 +312,7 @@
     document.addEventListener("htmx:afterSettle", (event) => {
         const { target, requestConfig } = event.detail;
         if (!target.matches?.(".chat-previews") || !requestConfig.triggeringEvent?.isTrusted) return;
+        if (![requestConfig.elt, document.body].includes(document.activeElement)) return;
         target.focus({ preventScroll: true });
         target.scrollIntoView({ block: "start" });
     });
