@@ -28,8 +28,7 @@ ARGUMENTS = (
 WIDE = ViewportSize(width=1440, height=900)
 PHONE = ViewportSize(width=390, height=844)
 PATIENCE = 8_000  # milliseconds
-# Any page is seen in all four looks by `test_every_page_browser`; what only a story brings about on
-# one, in these two.
+# `test_every_page_browser` sees light in a wide window and dark on a phone; stories see these two.
 in_both_looks = pytest.mark.parametrize(
     ("dark", "phone"), [(False, True), (True, False)], ids=["light-phone", "dark-wide"]
 )
