@@ -139,6 +139,7 @@ class Witness(threading.Thread):
         self._most = live_at_most_seconds
         self.untrue: list[str] = []
         self.watched = {bot: Watched(now) for bot in bots}
+        self.polled: set[str] = set()  # bots that are live without a websocket
         self.looks = 0
         self._company = company
         self._server = company.server
@@ -170,7 +171,7 @@ class Witness(threading.Thread):
         watched.longest_away = max(watched.longest_away, now - watched.live_at)
         watched.live_at = now
         deaf = 0.0 if watched.deaf_since is None else asked_at - watched.deaf_since
-        if deaf > self._most:
+        if deaf > self._most and bot not in self.polled:
             self.untrue.append(f"{bot} is called live and has been deaf for {deaf:.1f} s")
 
     def _hearing(self) -> dict[str, bool]:

@@ -77,8 +77,13 @@ def test_the_bots_of_a_killed_process_live_on_elsewhere_in_time(production, traf
     assert_nobody_stumbled(production)
 
 
+def let_be_polled(traffic: Traffic, bot: str) -> None:
+    traffic.witness.polled.add(bot)
+    traffic.company.ask("PATCH", f"/bots/{bot}/", {"receive": "poll"})
+
+
 def test_without_beat_messages_go_on_and_with_another_so_does_polling(production, traffic):
-    traffic.company.ask("PATCH", "/bots/bot-3/", {"receive": "poll"})
+    let_be_polled(traffic, "bot-3")
     polled = production.install.rows(POLLED)
     until(lambda: production.install.rows(POLLED) > polled)
 
@@ -93,7 +98,7 @@ def test_without_beat_messages_go_on_and_with_another_so_does_polling(production
 
 
 def test_two_beats_double_nothing(production, traffic):
-    traffic.company.ask("PATCH", "/bots/bot-3/", {"receive": "poll"})
+    let_be_polled(traffic, "bot-3")
 
     with production.another("beat"):
         traffic.flow()
