@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 from playwright.sync_api import Browser as Chromium
-from playwright.sync_api import Page, ViewportSize, sync_playwright
+from playwright.sync_api import Locator, Page, ViewportSize, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = (
@@ -77,6 +77,10 @@ class Browser:
     def follow(self, label: str) -> None:
         """The first link of this name: what an empty list offers stands at its top, too."""
         self.page.get_by_role("link", name=label, exact=True).first.click()
+
+    def text(self, text: str, *, exact: bool = False) -> Locator:
+        """Where this is written for all to see: not in what is only read out (see live.js)."""
+        return self.page.get_by_text(text, exact=exact).and_(self.page.locator(":not(.unseen)"))
 
     def become(self, user: User) -> None:
         """From here on this user is the one who is logged in."""

@@ -43,7 +43,7 @@ def test_all_steps_with_the_keyboard_alone(browser, space):
     secret = page.get_by_label("Account password").first
     secret.fill(SECRET)
     secret.press("Enter")
-    expect(page.get_by_text("It works.")).to_be_visible()
+    expect(browser.text("It works.")).to_be_visible()
     expect(page.locator("#outcome")).to_be_focused()
     assert not Bot.objects.exists()
     expect(page.get_by_role("button", name="Save")).to_have_count(1)
@@ -51,7 +51,7 @@ def test_all_steps_with_the_keyboard_alone(browser, space):
 
     page.get_by_label("Lobby").press("Space")
     page.get_by_role("button", name="Go on").press("Enter")
-    expect(page.get_by_text("0 of 2 done")).to_be_visible()
+    expect(browser.text("0 of 2 done")).to_be_visible()
     run_lanes()
     page.get_by_role("button", name="Say hello in Lobby").press("Enter")
     run_lanes()
@@ -67,17 +67,17 @@ def test_what_was_tested_and_then_changed_is_tested_again(browser, space):
     secret = page.get_by_label("Account password").first
     secret.fill(SECRET)
     browser.press("Test")
-    expect(page.get_by_text("It works.")).to_be_visible()
+    expect(browser.text("It works.")).to_be_visible()
 
     secret.fill(OTHER)
-    expect(page.get_by_text("It works.")).to_have_count(0)
+    expect(browser.text("It works.")).to_have_count(0)
     browser.press("Save")
-    expect(page.get_by_text("Something was changed after the test")).to_be_visible()
+    expect(browser.text("Something was changed after the test")).to_be_visible()
     expect(secret).to_have_value(OTHER)  # it never left the field
     assert not Bot.objects.exists()
 
     browser.press("Save anyway")
-    expect(page.get_by_text("Keeper is added.")).to_be_visible()
+    expect(browser.text("Keeper is added.")).to_be_visible()
     clients.close_idle(older_than=0)
 
 
@@ -96,10 +96,10 @@ def test_one_goes_back_and_chooses_anew(browser, space):
     browser.visit(step(space))
 
     page.get_by_role("link", name="Local").click()
-    expect(page.get_by_text("Which platform does the bot talk on?")).to_be_visible()
+    expect(browser.text("Which platform does the bot talk on?")).to_be_visible()
     page.go_back()
 
-    expect(page.get_by_text("The bot, and how it gets in")).to_be_visible()
+    expect(browser.text("The bot, and how it gets in")).to_be_visible()
 
 
 def test_channels_are_searched_while_one_types(browser):
@@ -138,13 +138,13 @@ def test_nothing_keeps_anybody_out(browser, space, dark, phone):
     page.locator("#id_name").fill("Other")
     page.get_by_label("Account password").first.fill(SECRET)
     browser.press("Test")
-    expect(page.get_by_text("It works.")).to_be_visible()
+    expect(browser.text("It works.")).to_be_visible()
     check("tested")
     browser.open("bots_bot_first_channels", bot.pk)
     page.get_by_label("Lobby").check()
     check("channels")
     browser.press("Go on")
-    expect(page.get_by_text("0 of 2 done")).to_be_visible()
+    expect(browser.text("0 of 2 done")).to_be_visible()
     check("hello")
     run_lanes()
     expect(page.get_by_role("button", name="Say hello in Lobby")).to_be_visible()

@@ -49,7 +49,7 @@ def test_many_are_stopped_after_a_question_and_the_page_follows(browser):
     browser.open("bots_bot_changelist")
 
     choose(browser, "Stop", "Echo", "Bell")
-    expect(browser.page.get_by_text("Stop 2 bots?")).to_be_visible()
+    expect(browser.text("Stop 2 bots?")).to_be_visible()
     browser.press("Stop them")
     expect(browser.page.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "0")
     work(browser)
@@ -82,7 +82,7 @@ def test_a_new_credential_is_tried_and_never_shown(browser):
     browser.press("Try and replace")
     work(browser)
 
-    expect(browser.page.get_by_text("The old one stays in use.")).to_be_visible()
+    expect(browser.text("The old one stays in use.")).to_be_visible()
     assert SECRET not in browser.page.content()
 
 

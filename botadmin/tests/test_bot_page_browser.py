@@ -23,7 +23,7 @@ def bot() -> Bot:
 
 def test_the_page_follows_the_connection(browser, bot):
     browser.open("bots_bot_change", bot.pk)
-    expect(browser.page.get_by_text("Waiting for a process to take it.").first).to_be_visible()
+    expect(browser.text("Waiting for a process to take it.").first).to_be_visible()
 
     reason = "The settings cannot work."
     states.move(bot.connection, State.MISCONFIGURED, fence=None, reason=reason)
@@ -52,16 +52,16 @@ def test_credentials_are_replaced_in_two_steps(browser, bot):
 
     page.get_by_label("Account password").first.fill(WRONG)
     browser.press("Check them")
-    expect(page.get_by_text("Nothing was changed")).to_be_visible()
+    expect(browser.text("Nothing was changed")).to_be_visible()
     assert WRONG not in page.content()
 
     page.get_by_label("Account password").first.fill(SECRET)
     browser.press("Check them")
-    expect(page.get_by_text("Logged in as echo")).to_be_visible()
+    expect(browser.text("Logged in as echo")).to_be_visible()
     assert SECRET not in page.content()
     browser.press("Use it from now on")
 
-    expect(page.get_by_text("uses the new credentials")).to_be_visible()
+    expect(browser.text("uses the new credentials")).to_be_visible()
     assert Credential.objects.get().changed_by.get_username() == "alice"
     clients.close_idle(older_than=0)
 
@@ -90,7 +90,7 @@ def test_a_lane_is_emptied_to_its_end(browser, bot, monkeypatch):
     browser.follow("Cancel all that waits")
     browser.press("Cancel 5 jobs")
 
-    expect(browser.page.get_by_text("5 of 5 jobs are cancelled.", exact=False)).to_be_visible()
+    expect(browser.text("5 of 5 jobs are cancelled.", exact=False)).to_be_visible()
     expect(browser.page.get_by_role("link", name="To the lane")).to_be_visible()
     assert set(Job.objects.values_list("state", flat=True)) == {WorkState.CANCELLED}
 

@@ -69,14 +69,14 @@ def test_an_operator_tries_the_demo_bot(browser, bot, lobby):
     page.get_by_label("Write as").select_option("alice")
     page.get_by_role("textbox", name="Message").fill("Is anybody *there*?")
     page.keyboard.press("Control+Enter")
-    expect(page.get_by_text("Said as alice.")).to_be_visible()
+    expect(browser.text("Said as alice.")).to_be_visible()
     work(bot)
     expect(bubble(page, "Is anybody there?")).to_have_count(2)
     expect(page.get_by_label("Write as")).to_have_value("alice")
 
     page.get_by_label("Write as").select_option("")
     page.get_by_role("textbox", name="Message").fill("Here is a picture.")
-    page.get_by_text("Files, card, preview").click()
+    browser.text("Files, card, preview").click()
     page.get_by_label("Files", exact=True).set_input_files(
         [{"name": "dot.png", "mimeType": "image/png", "buffer": PNG}]
     )
@@ -162,16 +162,16 @@ def test_edits_and_deletions_show_by_themselves(browser, bot, lobby):
     browser.press("Save the new text")
     expect(page.locator("#sheet")).not_to_be_visible()
     work(bot)
-    sent = page.get_by_role("article").filter(has=page.get_by_text("hello", exact=True))
+    sent = page.get_by_role("article").filter(has=browser.text("hello", exact=True))
     expect(sent).to_contain_text("edited")
 
     sent.hover()
     sent.get_by_role("link", name="React, edit").click()
-    page.get_by_text("Delete this message").click()
+    browser.text("Delete this message").click()
     browser.press("Delete message")
     expect(page.locator("#sheet")).not_to_be_visible()
     work(bot)
-    expect(page.get_by_text("This message was deleted.")).to_be_visible()
+    expect(browser.text("This message was deleted.")).to_be_visible()
 
 
 def test_a_double_click_sends_once(browser, bot, lobby):
@@ -236,13 +236,13 @@ def test_on_a_phone_one_pane_comes_after_the_other(browser, bot, lobby):
 
 def test_a_preview_comes_into_sight_and_its_parts_are_folded(browser, bot, lobby):
     page = open_room(browser, bot, lobby)
-    page.get_by_text("Files, card, preview").click()
+    browser.text("Files, card, preview").click()
     page.get_by_role("textbox", name="Message").fill("All work and no play. " * 800)
     browser.press("Preview")
 
     expect(page.get_by_role("region", name="Preview")).to_be_focused()
     expect(page.get_by_role("heading", name="On Local: 5 messages")).to_be_in_viewport()
-    fold = page.get_by_text("All of message 2")
+    fold = browser.text("All of message 2")
     fold.click()
     expect(page.locator("details details[open]")).to_contain_text("All work and no play.")
     with page.expect_response("**/preview/"):
@@ -254,7 +254,7 @@ def test_a_preview_comes_into_sight_and_its_parts_are_folded(browser, bot, lobby
 
 def test_a_preview_that_comes_late_leaves_alone_who_goes_on_writing(browser, bot, lobby):
     page = open_room(browser, bot, lobby)
-    page.get_by_text("Files, card, preview").click()
+    browser.text("Files, card, preview").click()
     text = page.get_by_role("textbox", name="Message")
     text.fill("All work")
 
@@ -302,7 +302,7 @@ def test_rooms_are_searched_while_typing(browser, bot, lobby):
 def test_who_only_looks_follows_and_has_nothing_to_press(browser, bot, lobby):
     browser.become(cast.person("bob", cast.WATCHES, bot))
     page = open_room(browser, bot, lobby)
-    expect(page.get_by_text("You may read here and not write.")).to_be_visible()
+    expect(browser.text("You may read here and not write.")).to_be_visible()
 
     Message.objects.create(
         bot=bot,
@@ -331,7 +331,7 @@ def test_nobody_is_kept_out(browser, bot, lobby, dark, phone):
         assert browser.barriers() == [], address
         assert browser.overflow() <= 0, address
     browser.visit(room)
-    page.get_by_text("Files, card, preview").click()
+    browser.text("Files, card, preview").click()
     page.get_by_role("textbox", name="Message").fill("hello " * 1_000)
     browser.press("Preview")
     expect(page.get_by_role("region", name="On Local")).to_be_visible()

@@ -88,7 +88,7 @@ def test_the_page_follows_what_happens_without_being_loaded_anew(browser):
     page = browser.page
     browser.open("index")
     expect(page.locator("#state-live")).to_contain_text("5")
-    expect(page.get_by_text("No bot needs somebody")).to_be_visible()
+    expect(browser.text("No bot needs somebody")).to_be_visible()
     mark(browser)
 
     states.refuse(bots[0], CredentialsRefused("The token was revoked."))
@@ -97,7 +97,7 @@ def test_the_page_follows_what_happens_without_being_loaded_anew(browser):
     expect(page.locator("#state-live")).to_contain_text("3")
     expect(page.locator("#state-off")).to_contain_text("1")
     expect(page.get_by_role("heading", name="1 bot needs somebody")).to_be_visible()
-    expect(page.get_by_text("The token was revoked.").first).to_be_visible()
+    expect(browser.text("The token was revoked.").first).to_be_visible()
     assert is_marked(browser)
 
 
@@ -110,13 +110,13 @@ def test_the_drawing_takes_new_numbers_and_what_was_unfolded_stays_so(browser):
     canvas = page.get_by_role("img", name="Messages in and out per minute over the last day")
     expect(canvas).to_be_visible()
     canvas.evaluate("canvas => { canvas.wasHere = true; }")
-    page.get_by_text("Hour by hour").click()
+    browser.text("Hour by hour").click()
     last_hour = page.locator(".traffic-table tbody tr").first
     expect(last_hour).to_be_visible()
 
     talk(bot, 4)
 
-    expect(page.get_by_text("7 in the last day")).to_be_visible()
+    expect(browser.text("7 in the last day")).to_be_visible()
     expect(last_hour).to_be_visible()
     assert canvas.evaluate("canvas => canvas.wasHere") is True
     drawn = page.evaluate("Chart.getChart(document.querySelector('[data-traffic] canvas')).data")
@@ -172,7 +172,7 @@ def test_nothing_keeps_anybody_from_using_the_page(browser, dark, phone):
     states.refuse(bots[1], CredentialsRefused("The token was revoked."))
     lifecycle.stop(bots[2])
     browser.open("index")
-    expect(browser.page.get_by_text("3 in the last day")).to_be_visible()
+    expect(browser.text("3 in the last day")).to_be_visible()
 
     assert browser.barriers() == []
     assert browser.overflow() == 0
@@ -185,5 +185,5 @@ def test_who_only_watches_has_nothing_to_press(browser):
 
     browser.open("index")
 
-    expect(browser.page.get_by_text("The token was revoked.").first).to_be_visible()
+    expect(browser.text("The token was revoked.").first).to_be_visible()
     expect(browser.page.locator("#content button")).to_have_count(0)

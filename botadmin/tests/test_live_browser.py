@@ -93,7 +93,7 @@ def test_what_somebody_unfolded_stays_open(browser):
     run_lanes()
     page = browser.page
     browser.open("bots_job_change", job.pk)
-    page.get_by_text("What was asked, and what the platform said").click()
+    browser.text("What was asked, and what the platform said").click()
     answer = page.get_by_role("heading", name="Answered")
     expect(answer).to_be_visible()
 

@@ -39,7 +39,7 @@ LISTS = [
 def wait_for_state(browser: Browser, state: str) -> None:
     """The page of a job follows it by itself."""
     run_lanes()
-    expect(browser.page.get_by_text(state, exact=True).first).to_be_visible()
+    expect(browser.text(state, exact=True).first).to_be_visible()
 
 
 def test_somebody_logs_in(browser):
@@ -63,7 +63,7 @@ def test_an_operator_goes_from_nothing_to_the_outcome_for_each_person(browser):
     page.get_by_label("Name", exact=False).first.press_sequentially("Head Office")
     expect(page.locator("#id_slug")).to_have_value("head-office")
     browser.press("Save")
-    expect(page.get_by_text("was added successfully")).to_be_visible()
+    expect(browser.text("was added successfully")).to_be_visible()
 
     browser.open("bots_bot_changelist")
     browser.follow("Add bot")
@@ -79,7 +79,7 @@ def test_an_operator_goes_from_nothing_to_the_outcome_for_each_person(browser):
     assert SECRET not in page.content()
 
     browser.press("Test")
-    expect(page.get_by_text("Logged in as door-keeper.")).to_be_visible()
+    expect(browser.text("Logged in as door-keeper.")).to_be_visible()
 
     browser.follow("Create channel")
     page.get_by_label("Name", exact=False).first.fill("lobby")
@@ -148,10 +148,10 @@ def test_events_go_out_and_an_operator_follows_them(browser, settings):
         secret = page.locator("#secret").inner_text()
         receiver.trust(secret)
         browser.follow("I have copied it")
-        expect(page.get_by_text("Nothing was delivered yet.")).to_be_visible()
+        expect(browser.text("Nothing was delivered yet.")).to_be_visible()
         assert secret not in page.content()
         browser.press("Test")
-        expect(page.get_by_text("The receiver answered 204")).to_be_visible()
+        expect(browser.text("The receiver answered 204")).to_be_visible()
 
         receiver.script.append(Answer(500, body="<b>out of order</b>"))
         event = make_event(bot)
@@ -160,9 +160,9 @@ def test_events_go_out_and_an_operator_follows_them(browser, settings):
         got = page.get_by_role("region", name="Trace").get_by_role("listitem")
         expect(got.filter(has_text="Shop").last).to_contain_text("status_500")
         got.get_by_role("link", name="queued").click()
-        expect(page.get_by_text("<b>out of order</b>")).to_be_visible()
+        expect(browser.text("<b>out of order</b>")).to_be_visible()
         browser.press("Retry")
-        expect(page.get_by_text("is tried again")).to_be_visible()
+        expect(browser.text("is tried again")).to_be_visible()
         deliver()
         assert [taken.id for taken in receiver.taken[1:]] == [f"evt_{event.pk}"]
 
@@ -170,20 +170,20 @@ def test_events_go_out_and_an_operator_follows_them(browser, settings):
         browser.follow("Replay")
         page.get_by_label("Or since").fill("2026-01-01T00:00")
         browser.press("Next")
-        expect(page.get_by_text("events lie after number 0.")).to_be_visible()
+        expect(browser.text("events lie after number 0.")).to_be_visible()
         browser.press("Replay")
-        expect(page.get_by_text("gets what it wants after event 0.")).to_be_visible()
+        expect(browser.text("gets what it wants after event 0.")).to_be_visible()
         deliver()
         assert [taken.id for taken in receiver.taken].count(f"evt_{event.pk}") == 2
 
         browser.follow("Rotate secret")
         browser.press("Rotate secret")
-        expect(page.get_by_text("The old secret signs, too, until")).to_be_visible()
+        expect(browser.text("The old secret signs, too, until")).to_be_visible()
         receiver.trust(page.locator("#secret").inner_text())
         receiver.forget(secret)
         browser.follow("I have copied it")
         browser.press("Test")
-        expect(page.get_by_text("The receiver answered 204")).to_be_visible()
+        expect(browser.text("The receiver answered 204")).to_be_visible()
     assert not Delivery.objects.exclude(state="succeeded").exists()
 
 
