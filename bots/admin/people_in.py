@@ -28,7 +28,6 @@ from unfold.widgets import (
 
 from bots import access, idempotency, job_groups, jobs, targets
 from bots.admin.base import GrowingAdmin, actor_of
-from bots.idempotency import Once
 from bots.job_groups import MOST_CHANNELS, MOST_PEOPLE, Reading, Wanted
 from bots.models import Bot, GroupKind, JobGroup, JobKind
 from bots.refusals import Refused
@@ -140,11 +139,7 @@ class PeopleForm(forms.Form):
         asked = idempotency.fingerprint(
             self.bot.pk, wanted.kind, wanted.people, pks, wanted.moderator
         )
-        once = Once(
-            scope=f"form {actor.key}"[:60],
-            key=f"{self.cleaned_data['once']} {asked}",
-            fingerprint=asked,
-        )
+        once = idempotency.of_form(actor.key, self.cleaned_data["once"], asked)
         group_id, _ = idempotency.perform(
             once, lambda: job_groups.ask(self.bot, wanted, requested_by=actor.label).pk
         )
