@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,19 +21,40 @@ from spaces.testing.mattermost import SimulatedMattermost
 __all__ = ["browser", "chromium"]  # fixtures
 
 
-@pytest.fixture(scope="session")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file with all tables, migrated once for all workers of this run."""
-    run = tmp_path_factory.getbasetemp()
+def once_a_run(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """What `make` leaves at the path it is given, for all workers of this run."""
+    run = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         run = run.parent
-    data = run / "migrated"
-    with (run / "migrated.lock").open("w") as lock:
+    made = run / name
+    with (run / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not data.exists():
-            migrated = manage("migrate", env=environment(BOTADMIN_DATA_DIR=str(data)))
-            assert migrated.returncode == 0, migrated.stderr
-    return data / "db.sqlite3"
+        if not made.exists():
+            make(made)
+    return made
+
+
+def migrate(data: Path, **changes: str) -> None:
+    migrated = manage("migrate", env=environment(BOTADMIN_DATA_DIR=str(data), **changes))
+    assert migrated.returncode == 0, migrated.stderr
+
+
+@pytest.fixture(scope="session")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with all tables."""
+    return once_a_run(tmp_path_factory, "migrated", migrate) / "db.sqlite3"
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data of a PostgreSQL with all tables."""
+
+    def make(folder: Path) -> None:
+        with PostgreSQL() as database:
+            migrate(folder.with_name("cluster-keys"), DATABASE_URL=database.url)
+            database.copy_to(folder)
+
+    return once_a_run(tmp_path_factory, "cluster", make)
 
 
 @pytest.fixture
@@ -56,8 +77,9 @@ def platform_url(server: SimulatedMattermost) -> str:
 
 
 @pytest.fixture
-def database() -> Iterator[PostgreSQL]:
-    with PostgreSQL() as database:
+def database(cluster: Path) -> Iterator[PostgreSQL]:
+    """One of its own, with all tables."""
+    with PostgreSQL(like=cluster) as database:
         yield database
 
 
