@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 from playwright.sync_api import Browser as Chromium
-from playwright.sync_api import Locator, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Locator, Page, ViewportSize, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = (
@@ -27,7 +27,7 @@ ARGUMENTS = (
 )
 WIDE = ViewportSize(width=1440, height=900)
 PHONE = ViewportSize(width=390, height=844)
-PATIENCE = 8_000  # milliseconds
+PATIENCE = 30_000  # milliseconds; nothing but waiting is lost where others work beside
 # `test_every_page_browser` sees light in a wide window and dark on a phone; stories see these two.
 in_both_looks = pytest.mark.parametrize(
     ("dark", "phone"), [(False, True), (True, False)], ids=["light-phone", "dark-wide"]
@@ -120,6 +120,7 @@ def chromium() -> Iterator[Chromium]:
         # Playwright runs an event loop in this thread, and Django then refuses the database here;
         # it cannot know that the loop only runs while we wait for the browser.
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        expect.set_options(timeout=PATIENCE)
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield chromium
         chromium.close()

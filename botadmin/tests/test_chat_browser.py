@@ -138,7 +138,7 @@ def test_a_picture_that_did_not_come_is_asked_for_again(browser, bot, lobby):
     page = open_room(browser, bot, lobby)
 
     shown = page.get_by_role("img", name="dot.png")
-    expect(shown).to_have_attribute("src", re.compile(r"try=1"), timeout=10_000)
+    expect(shown).to_have_attribute("src", re.compile(r"try=1"))
     page.wait_for_function("document.querySelector('.chat-files img').naturalWidth > 0")
     assert len(asked) == 2
 
