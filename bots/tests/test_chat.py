@@ -84,13 +84,6 @@ def test_a_script_is_answered_line_by_line(chat, running):
     assert err == ""
 
 
-def test_an_answer_comes_within_a_second(chat, running):
-    chat("hello\n", "echo")
-
-    said, answered = LocalMessage.objects.order_by("pk")
-    assert answered.posted_at - said.posted_at < timedelta(seconds=1)
-
-
 def test_somebody_else_may_talk_in_a_channel(chat, running):
     out, _ = chat("hello\n", "echo", "--as", "dora", "--channel", "#lobby")
 

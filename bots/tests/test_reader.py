@@ -127,9 +127,9 @@ def test_two_hundred_streams_are_heard_while_one_floods(reader, server):
 
 
 def test_a_silent_peer_is_stale_after_two_heartbeats_and_answering_ones_are_not(reader, server):
-    answering, _ = read(reader, server, 1, heartbeat_seconds=0.1)
+    answering, _ = read(reader, server, 1, heartbeat_seconds=0.5)
     started = time.monotonic()
-    silent, peer = read(reader, server, 2, heartbeat_seconds=0.1)
+    silent, peer = read(reader, server, 2, heartbeat_seconds=0.5)
     peer.go_deaf()
 
     end = silent.wait_for_end()
@@ -137,10 +137,10 @@ def test_a_silent_peer_is_stale_after_two_heartbeats_and_answering_ones_are_not(
     assert isinstance(end, Stale)
     assert isinstance(end, Unavailable)
     assert end.code == "stale"
-    assert time.monotonic() - started >= 0.2
+    assert time.monotonic() - started >= 1.0
     assert reader.evidence(2) is None
     seen = reader.evidence(1)
-    until(lambda: reader.evidence(1) > seen + 0.3)
+    until(lambda: reader.evidence(1) > seen + 1.5)
     assert answering.ends == []
 
 

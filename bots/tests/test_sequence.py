@@ -158,12 +158,12 @@ def test_a_transaction_that_ends_late_is_never_passed_over():
         with transaction.atomic():
             ids["late"] = make_event(bot).pk
             stored.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
         connection.close()
 
     slow = threading.Thread(target=store_slowly)
     slow.start()
-    assert stored.wait(10)
+    assert stored.wait(60)
     ids["early"] = make_event(bot).pk
     sequence.number()
     first = read(after=before)
@@ -233,12 +233,12 @@ def test_numbering_does_not_wait_for_who_removes_a_bot():
         with transaction.atomic():
             bot.delete()
             removing.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
         connection.close()
 
     slow = threading.Thread(target=remove_slowly)
     slow.start()
-    assert removing.wait(10)
+    assert removing.wait(60)
     sequence.number()
     go_on.set()
     slow.join()

@@ -28,7 +28,7 @@ from spaces.platforms.messages import Kind
 pytestmark = pytest.mark.django_db(transaction=True)
 
 STREAM = "/api/v1/events/stream/"
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 class Reader:

@@ -154,7 +154,7 @@ def by_hand(company: Company, **options: Any) -> Iterator[tuple[Ear, Peer]]:
 
 
 def actions(peer: Peer) -> list[str]:
-    return [json.loads(peer.received.get(timeout=1))["action"] for _ in range(2)]
+    return [json.loads(peer.received.get(timeout=60))["action"] for _ in range(2)]
 
 
 def test_between_heartbeats_only_the_connection_is_asked(company):

@@ -335,7 +335,7 @@ def test_a_server_that_is_slow_is_unavailable_after_the_timeout(company):
     with pytest.raises(Unavailable):
         company.bot(timeout_seconds=0.2).connect()
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     company.controls.release()
 
 
