@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from botadmin.tests.browser import Browser, in_both_looks
 from bots import bulk_actions, labels, lifecycle, tasks
 from bots.models import Bot, BulkAction, BulkKind
-from bots.tests.builders import make_bot, run_lanes
+from bots.tests.builders import make_bot, make_channel, make_job, run_lanes
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -108,6 +108,26 @@ def test_a_filter_is_a_click_on_a_label(browser):
 
     expect(browser.page.get_by_role("link", name="Bell")).to_be_visible()
     expect(browser.page.get_by_role("link", name="Echo")).to_have_count(0)
+
+
+def test_a_phone_shows_many_at_once_each_with_its_state_and_what_waits(browser):
+    names = ("bell", "chime", "drum", "echo", "fife", "gong", "harp")
+    bell, *_ = [make_bot(name) for name in names]
+    browser.look(phone=True)
+    browser.open("bots_bot_changelist")
+    rows = browser.page.locator("#result_list tbody tr")
+    first = rows.filter(has_text="Bell")
+
+    lifecycle.stop(bell)
+    make_job(bell, make_channel(bell))
+
+    expect(first.get_by_text("The bot is switched off. Press Start.")).to_be_visible()
+    expect(first.get_by_role("link", name="1 waiting")).to_be_visible()
+    expect(rows.nth(5)).to_be_in_viewport(ratio=1)
+    expect(first.get_by_text("Acme")).to_be_hidden()
+
+    choose(browser, "Stop", "Chime", "Drum")
+    expect(browser.text("Stop 2 bots?")).to_be_visible()
 
 
 @in_both_looks
