@@ -15,9 +15,9 @@ from django.views.decorators.http import require_safe
 from bots import pinned
 from bots.admin.base import actor_of
 from bots.api import outside
-from bots.chat import acts, attachments, emoji, waiting
+from bots.chat import acts, attachments, emoji, fellows, waiting
 from bots.chat.bubbles import Shower
-from bots.chat.place import bot_of, may_write, message_of, room_of
+from bots.chat.place import bot_of, bots_of, may_write, message_of, room_of
 from bots.chat.posting import posted
 from bots.chat.talk_views import bad_news, is_piece, told
 from bots.chat.timeline import Scope
@@ -60,6 +60,7 @@ def act(request: HttpRequest, slug: str, room_id: int, message_id: int, name: st
 
 
 def _sheet(request: HttpRequest, bot: Bot, message: Message, form: acts.ActForm) -> HttpResponse:
+    fellows.introduce([message.sender], bots_of(request))
     shower = Shower(Scope(bot=bot, room=message.channel), may_write=may_write(request))
     offers = acts.offers(bot, message) if may_write(request) else {}
     # Only who comes from the pinned ones was told by the platform how it is.
@@ -92,6 +93,7 @@ def pinned_sheet(request: HttpRequest, slug: str, room_id: int) -> HttpResponse:
     except (PlatformError, Misconfigured) as error:
         context["error"] = bad_news(error)
     else:
+        fellows.introduce((row.sender for row in rows), bots_of(request))
         context["bubbles"] = [
             (shower.one(row), f"{reverse('chat:message', args=[slug, room_id, row.pk])}?{PINNED}")
             for row in rows

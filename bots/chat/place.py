@@ -4,6 +4,7 @@ exist for them."""
 from __future__ import annotations
 
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 
@@ -29,10 +30,15 @@ def may_write(request: HttpRequest) -> bool:
     return may(request, Act.SEND)
 
 
-def bot_of(request: HttpRequest, slug: str) -> Bot:
-    """Raises `Http404`, and `PermissionDenied` for those who may see no bot at all."""
+def bots_of(request: HttpRequest) -> QuerySet[Bot]:
+    """Raises `PermissionDenied` for those who may see no bot at all."""
     require_reading(request)
-    rows = access.bots(actor_of(request)).select_related("space", "connection", "person")
+    return access.bots(actor_of(request))
+
+
+def bot_of(request: HttpRequest, slug: str) -> Bot:
+    """Raises `Http404`, and `PermissionDenied` as `bots_of` does."""
+    rows = bots_of(request).select_related("space", "connection", "person")
     return get_object_or_404(rows, slug=slug)
 
 

@@ -12,7 +12,7 @@ from django.utils.text import Truncator
 
 from bots import naming, targets
 from bots.admin.platforms import find
-from bots.chat import markdown
+from bots.chat import fellows, markdown
 from bots.models import Bot, Direction, Message
 from spaces.models import Channel, Participant
 from spaces.platforms.contract import Ability
@@ -48,12 +48,13 @@ class Listed:
     more: bool
 
 
-def active(bot: Bot, search: str, limit: int) -> Listed:
-    return _listed(bot, _found(bot, search).filter(archived=False), limit)
+def active(bot: Bot, search: str, limit: int, bots: QuerySet[Bot]) -> Listed:
+    """`bots` are those that who looks may see."""
+    return _listed(bot, _found(bot, search).filter(archived=False), limit, bots)
 
 
-def archived(bot: Bot, search: str) -> Listed:
-    return _listed(bot, _found(bot, search).filter(archived=True), PAGE)
+def archived(bot: Bot, search: str, bots: QuerySet[Bot]) -> Listed:
+    return _listed(bot, _found(bot, search).filter(archived=True), PAGE, bots)
 
 
 def lately(moment: datetime) -> str:
@@ -81,7 +82,7 @@ def _found(bot: Bot, search: str) -> QuerySet[Channel]:
     )
 
 
-def _listed(bot: Bot, rows: QuerySet[Channel], limit: int) -> Listed:
+def _listed(bot: Bot, rows: QuerySet[Channel], limit: int, bots: QuerySet[Bot]) -> Listed:
     # Both are looked up in an index, once for each room: nobody walks through the messages.
     newest = Message.objects.filter(bot=bot, channel=OuterRef("pk")).order_by("-sent_at", "-pk")
     ordered = rows.annotate(
@@ -90,6 +91,7 @@ def _listed(bot: Bot, rows: QuerySet[Channel], limit: int) -> Listed:
     channels = list(ordered[: limit + 1])
     shown = channels[:limit]
     last = Message.objects.select_related("sender").in_bulk([c.last_id for c in shown if c.last_id])
+    fellows.introduce((message.sender for message in last.values()), bots)
     names = naming.names((bot, channel) for channel in shown)
     rooms = [
         Room(

@@ -106,6 +106,11 @@ class Window:
     read: dict[str, list[str]]  # by message: the people's ids who read up to it
     people: dict[str, Person]  # who reacted or read, by the platform's id
 
+    def everybody(self) -> Iterable[Person | None]:
+        """Whoever is named in it; None for senders whom nobody knows."""
+        yield from (message.sender for message in (*self.messages, *self.tops.values()))
+        yield from self.people.values()
+
     @property
     def mark(self) -> str:
         """Changes with anything that shows."""

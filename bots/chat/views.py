@@ -12,13 +12,13 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from bots import access, naming
+from bots import naming
 from bots.access import Act
 from bots.admin import live, looks, platforms
-from bots.admin.base import actor_of, may
-from bots.chat import rooms, timeline
+from bots.admin.base import may
+from bots.chat import fellows, rooms, timeline
 from bots.chat.bubbles import Shower
-from bots.chat.place import bot_of, may_write, message_of, require_reading, room_of
+from bots.chat.place import bot_of, bots_of, may_write, message_of, room_of
 from bots.chat.timeline import Cursor, Scope, Window
 from bots.chat.writing import Desk, Words
 from bots.connections import states
@@ -39,8 +39,7 @@ QUIET = (State.LIVE, State.CATCHING_UP)  # states in which the bot hears what is
 
 def choose(request: HttpRequest) -> HttpResponse:
     """The bots there are; who comes without a wish gets the one they looked at last."""
-    require_reading(request)
-    bots = access.bots(actor_of(request)).select_related("space", "connection")
+    bots = bots_of(request).select_related("space", "connection")
     if not request.GET:
         last = bots.filter(slug=request.session.get(REMEMBERED, "")).first()
         if last is not None:
@@ -99,7 +98,7 @@ def _frame(request: HttpRequest, bot: Bot, room: Channel | None) -> dict[str, An
         "search": search,
         "state": _state(request, bot),
         "rooms": _rooms(request, bot, room),
-        "archived": rooms.archived(bot, search),
+        "archived": rooms.archived(bot, search, bots_of(request)),
         "writes": may_write(request),
     }
 
@@ -107,7 +106,7 @@ def _frame(request: HttpRequest, bot: Bot, room: Channel | None) -> dict[str, An
 def _rooms(request: HttpRequest, bot: Bot, room: Channel | None = None) -> live.Piece:
     search, limit = _search(request), _limit(request)
     here = room.pk if room else as_id(request.GET.get("here", ""))
-    listed = rooms.active(bot, search, limit)
+    listed = rooms.active(bot, search, limit, bots_of(request))
     asked: dict[str, str | int] = {"q": search, "rooms": limit, "here": here or ""}
     more = asked | {"rooms": min(limit + rooms.PAGE, rooms.MOST)}
     url = reverse("chat:rooms_piece", args=[bot.slug])
@@ -251,6 +250,7 @@ def _log(
 ) -> dict[str, Any]:
     args = [scope.bot.slug, scope.room.pk, *([message.pk] if message else [])]
     url = reverse("chat:thread_log" if message else "chat:log", args=args)
+    fellows.introduce(window.everybody(), bots_of(request))
     shower = Shower(scope, may_write=may_write(request))
     return {
         "name": "thread" if message else "room",
