@@ -411,6 +411,11 @@ def test_own_messages_are_changed_reacted_to_pinned_and_deleted(alice, bot, lobb
     html = alice.get(url("log", bot.slug, lobby.pk)).content.decode()
     assert "<p>hello</p>" in html
     assert "tada 1" in html
+    sheet = alice.get(url("message", bot.slug, lobby.pk, said.pk), headers=PIECE).content.decode()
+    assert ">Pin</button>" in sheet
+    assert ">Unpin</button>" in sheet
+    assert "Only the platform knows whether it is pinned" in sheet
+    assert url("pinned", bot.slug, lobby.pk) in sheet
     pinned = alice.get(url("pinned", bot.slug, lobby.pk), headers=PIECE).content.decode()
     assert "<p>hello</p>" in pinned
     there = url("message", bot.slug, lobby.pk, said.pk) + "?pinned"
@@ -418,6 +423,7 @@ def test_own_messages_are_changed_reacted_to_pinned_and_deleted(alice, bot, lobb
     sheet = alice.get(there, headers=PIECE).content.decode()
     assert ">Unpin</button>" in sheet
     assert ">Pin</button>" not in sheet
+    assert "Only the platform knows whether it is pinned" not in sheet
 
     assert act(alice, said, "unreact", name="tada").status_code == 204
     assert act(alice, said, "unpin").status_code == 204
