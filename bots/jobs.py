@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from bots import audit, bulk, lanes, sequence, targets
+from bots import audit, bulk, lane_names, lanes, sequence, targets
 from bots.models import (
     Bot,
     Event,
@@ -222,7 +222,8 @@ def cancel_waiting(lane: Lane, *, newest: int) -> int:
     with transaction.atomic():
         count = _cancel_some(Job.objects.filter(lane=lane, pk__lte=newest))
         if count:
-            audit.record("lane.cancelled", lane, note=f"{count} of the jobs that waited.")
+            told = f"{count} of the jobs that waited."
+            audit.record("lane.cancelled", lane, note=told, called=lane_names.whole(lane))
     return count
 
 

@@ -11,8 +11,8 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from bots import clients, naming
-from bots.admin import counting, credentials, incident, lane_names, looks, platforms
+from bots import clients, lane_names, naming
+from bots.admin import counting, credentials, incident, looks, platforms
 from bots.admin.sentences import sentence
 from bots.connections import states
 from bots.incidents.wording import lasted

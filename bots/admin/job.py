@@ -16,9 +16,9 @@ from django.utils.text import Truncator
 from unfold.decorators import action, display
 from unfold.views import ChangeList
 
-from bots import jobs, stuck, tracing
+from bots import jobs, lane_names, stuck, tracing
 from bots.access import Actor
-from bots.admin import job_filters, job_outcome, lane_names, looks
+from bots.admin import job_filters, job_outcome, looks
 from bots.admin.base import Press
 from bots.admin.in_channel import InChannel, RoomRows
 from bots.admin.job_many import ManyJobs

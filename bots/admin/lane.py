@@ -17,9 +17,9 @@ from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import action, display
 from unfold.views import ChangeList
 
-from bots import access, jobs, pausing
+from bots import access, jobs, lane_names, pausing
 from bots.access import Act
-from bots.admin import counting, lane_names, looks
+from bots.admin import counting, lane_search, looks
 from bots.admin.base import (
     BOT_FILTER,
     KIND_FILTER,
@@ -42,18 +42,18 @@ CANCELLING_SECONDS = 1.0  # for one answer; the page asks on until nothing is le
 
 
 def _pause(request: HttpRequest, lane: Lane) -> str:
-    pausing.pause(lane, by=actor_of(request).label)
+    pausing.pause(lane, by=actor_of(request))
     paused = lane_names.whole(lane, actor_of(request))
     return f"{paused} is paused: what waits there stays, until somebody presses Resume."
 
 
 def _resume(request: HttpRequest, lane: Lane) -> str:
-    pausing.resume(lane)
+    pausing.resume(lane, by=actor_of(request))
     return f"{lane_names.whole(lane, actor_of(request))} goes on."
 
 
 def _drain(request: HttpRequest, lane: Lane) -> str:
-    pausing.drain(lane)
+    pausing.drain(lane, by=actor_of(request))
     return f"What waits in {lane_names.whole(lane, actor_of(request))} is tried now."
 
 
@@ -171,7 +171,7 @@ class LaneAdmin(GrowingAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        named = lane_names.called(term, actor_of(request))
+        named = lane_search.called(term, actor_of(request))
         return queryset.filter(Q(key__icontains=term) | named), False
 
     def beside(self, request: HttpRequest, row: Any) -> dict[str, Any]:
@@ -216,7 +216,8 @@ class LaneAdmin(GrowingAdmin):
     ) -> None:
         def press(lane: Lane) -> None:
             if not self.has_operate_permission(request, lane):
-                raise NotPermitted(f"{lane}: you may not change where events go.")
+                called = lane_names.whole(lane, actor_of(request))
+                raise NotPermitted(f"{called}: you may not change where events go.")
             PRESSES[name].run(request, lane)
 
         # In the order in which whoever puts work in locks them.

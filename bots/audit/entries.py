@@ -23,10 +23,13 @@ LONGEST_LABEL = 200
 _told: ContextVar[dict[tuple[str, str], int] | None] = ContextVar("told", default=None)
 
 
-def record(action: str, row: Model, changes: Sequence[Change] = (), *, note: str = "") -> None:
-    """Note that whoever is at work did this with a row; `action` is its kind and what was done."""
+def record(
+    action: str, row: Model, changes: Sequence[Change] = (), *, note: str = "", called: str = ""
+) -> None:
+    """Note that whoever is at work did this with a row; `action` is its kind and what was done.
+    `called` is what people call the row, where it does not say so itself."""
     if not _added_to_entry(action, row, changes):
-        _write(action, row, changes, note)
+        _write(action, row, changes, note, called or str(row))
 
 
 @contextmanager
@@ -81,7 +84,7 @@ def _state(stored: QuerySet[Model], fields: Collection[str] | None = None) -> di
     return {} if found is None else state_of(found, fields)
 
 
-def _write(action: str, row: Model, changes: Sequence[Change], note: str) -> None:
+def _write(action: str, row: Model, changes: Sequence[Change], note: str, label: str) -> None:
     by = who.now()
     entry = AuditEntry.objects.create(
         actor_label=by.label[:LONGEST_LABEL],
@@ -90,7 +93,7 @@ def _write(action: str, row: Model, changes: Sequence[Change], note: str) -> Non
         action=action,
         kind=kind_of(row),
         object_id=str(row.pk),
-        label=scrub(str(row))[:LONGEST_LABEL],
+        label=scrub(label)[:LONGEST_LABEL],
         bot_id=_bot_id(row),
         changes=[asdict(change) for change in changes],
         note=scrub(note),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 
+from bots.access import Actor
 from bots.models import Bot
 from bots.tests.builders import make_user
 
@@ -21,6 +22,11 @@ def person(name: str, permissions: tuple[str, ...], *bots: Bot) -> User:
     for bot in bots:
         bot.groups.add(group)
     return user
+
+
+def somebody(name: str) -> Actor:
+    """Somebody whose name is all that matters."""
+    return Actor(label=name, key=f"test:{name}", scopes=frozenset())
 
 
 def alice(*bots: Bot) -> Client:

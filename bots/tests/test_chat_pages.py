@@ -535,7 +535,7 @@ def test_what_waits_says_why_and_leads_to_what_helps(bot, vault):
     job = make_job(bot, vault, "later")
     queued = root.get(log)
 
-    pausing.pause(job.lane, by="bob")
+    pausing.pause(job.lane, by=cast.somebody("bob"))
     paused = root.get(log, headers={"X-Mark": queued["X-Mark"]}).content.decode()
     lifecycle.stop(bot)
     stopped = root.get(log).content.decode()
@@ -562,7 +562,7 @@ def test_what_waits_behind_another_says_what_helps_there_and_leads_to_it(bot, va
 
 def test_many_that_wait_cost_as_many_queries_as_one(bot, vault):
     root, log = cast.root(), url("log", bot.slug, vault.pk)
-    pausing.pause(make_job(bot, vault).lane, by="bob")
+    pausing.pause(make_job(bot, vault).lane, by=cast.somebody("bob"))
     root.get(log)
     with CaptureQueriesContext(connection) as few:
         root.get(log)

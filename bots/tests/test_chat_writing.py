@@ -85,7 +85,7 @@ def test_a_message_is_queued_once_however_often_the_form_is_sent(alice, bot, lob
 
 
 def test_whoever_writes_is_told_when_it_is_not_sent_now(alice, bot, lobby):
-    pausing.pause(Lane.objects.get(pk=make_job(bot, lobby).lane_id), by="bob")
+    pausing.pause(Lane.objects.get(pk=make_job(bot, lobby).lane_id), by=cast.somebody("bob"))
 
     answer = say(alice, lobby, bot, text="hello")
 

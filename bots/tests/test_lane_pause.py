@@ -6,12 +6,14 @@ import html
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
 from bots import health, jobs, lanes, pausing
 from bots.incidents import conditions
-from bots.models import Event, Job, Lane, WorkState
+from bots.models import AuditEntry, Event, Job, Lane, LaneKind, WorkState
 from bots.refusals import Conflict
 from bots.tests import cast
 from bots.tests.builders import (
@@ -68,14 +70,14 @@ def test_nobody_works_on_a_paused_lane_and_others_go_on(bot):
     first, second = make_channel(bot), make_channel(bot, "second")
     waits, goes = make_job(bot, first), make_job(bot, second)
 
-    pausing.pause(lane_of(waits), by="alice")
+    pausing.pause(lane_of(waits), by=cast.somebody("alice"))
     late = make_job(bot, first)
     run_lanes()
 
     assert (state_of(waits), state_of(late)) == (WorkState.QUEUED, WorkState.QUEUED)
     assert state_of(goes) == WorkState.SUCCEEDED
 
-    pausing.resume(lane_of(waits))
+    pausing.resume(lane_of(waits), by=cast.somebody("alice"))
     run_lanes()
     assert LocalMessage.objects.count() == 3
     assert (state_of(waits), state_of(late)) == (WorkState.SUCCEEDED, WorkState.SUCCEEDED)
@@ -87,7 +89,7 @@ def test_what_is_under_way_ends_and_nothing_new_begins(bot):
     claim = lanes.Claim.take(lane_of(make_job(bot, channel, "two")))
     assert len(lanes.begin(claim, Job, limit=1)) == 1
 
-    pausing.pause(claim.lane, by="alice")
+    pausing.pause(claim.lane, by=cast.somebody("alice"))
 
     assert lanes.begin(claim, Job, limit=1) == []
     claim.release()
@@ -102,7 +104,7 @@ def test_a_paused_lane_is_nobodys_fault(bot):
     assert list(conditions.lanes_late(timezone.now()))
     assert health.overdue_seconds() > 3000
 
-    pausing.pause(lane, by="alice")
+    pausing.pause(lane, by=cast.somebody("alice"))
 
     assert not list(conditions.lanes_late(timezone.now()))
     assert health.overdue_seconds() == 0
@@ -115,7 +117,7 @@ def test_draining_tries_at_once_what_waits_for_its_next_try(bot):
     run_lanes()
     assert state_of(job) == WorkState.QUEUED
 
-    pausing.drain(lane_of(job))
+    pausing.drain(lane_of(job), by=cast.somebody("alice"))
     run_lanes()
 
     assert state_of(job) == WorkState.SUCCEEDED
@@ -124,7 +126,7 @@ def test_draining_tries_at_once_what_waits_for_its_next_try(bot):
 def test_draining_leaves_what_was_put_off_on_purpose(bot):
     job = make_job(bot, make_channel(bot), not_before=timezone.now() + timedelta(hours=1))
 
-    pausing.drain(lane_of(job))
+    pausing.drain(lane_of(job), by=cast.somebody("alice"))
     run_lanes()
 
     assert state_of(job) == WorkState.QUEUED
@@ -134,12 +136,62 @@ def test_a_lane_is_paused_once_and_resumed_once(bot):
     lane = lane_of(make_job(bot, make_channel(bot)))
 
     with pytest.raises(Conflict, match="is not paused"):
-        pausing.resume(lane)
-    pausing.pause(lane, by="alice")
+        pausing.resume(lane, by=cast.somebody("alice"))
+    pausing.pause(lane, by=cast.somebody("alice"))
     with pytest.raises(Conflict, match="paused already"):
-        pausing.pause(lane, by="bob")
+        pausing.pause(lane, by=cast.somebody("bob"))
     with pytest.raises(Conflict, match="resume it first"):
-        pausing.drain(lane)
+        pausing.drain(lane, by=cast.somebody("alice"))
+
+
+def test_what_is_done_with_a_lane_is_told_by_the_name_that_its_page_has(bot):
+    group = make_channel(bot, "", kind=ChannelKind.DIRECT, people=["frida"])
+    lane = lane_of(make_job(bot, group))
+    root = cast.root()
+
+    root.post(button(lane, "pause"))
+    refused = root.post(button(lane, "pause"), follow=True)
+    root.post(cancelling(lane), {"newest": "99999"})
+
+    entries = AuditEntry.objects.filter(kind="lane").values_list("action", "label", "object_id")
+    assert set(entries) == {
+        ("lane.paused", f"Frida of {bot}", str(lane.pk)),
+        ("lane.cancelled", f"Frida of {bot}", str(lane.pk)),
+    }
+    assert f"Frida of {bot} is paused already." in text_of(refused)
+
+
+def test_who_may_not_see_a_channel_is_not_told_the_name_of_its_lane(
+    bot,
+):
+    hidden = make_channel(make_bot("other"), "merger")
+    subscription, _ = make_subscription(bots=[bot])
+    lane = Lane.objects.create(
+        kind=LaneKind.DELIVERIES, subscription=subscription, key=f"channel:{hidden.pk}"
+    )
+    root = cast.root()
+
+    cast.alice(bot).post(button(lane, "pause"))
+    root.post(button(lane, "resume"))
+
+    told = AuditEntry.objects.filter(kind="lane").order_by("pk")
+    assert list(told.values_list("label", flat=True)) == [
+        f"{lane.key} of {subscription}",
+        f"merger of {subscription}",
+    ]
+
+
+def test_naming_a_lane_costs_the_same_whoever_is_in_it(bot):
+    few = lane_of(make_job(bot, make_channel(bot, "", kind=ChannelKind.GROUP, people=["frida"])))
+    names = [f"guest-{number}" for number in range(12)]
+    many = lane_of(make_job(bot, make_channel(bot, "", kind=ChannelKind.GROUP, people=names)))
+
+    with CaptureQueriesContext(connection) as for_few:
+        pausing.pause(few, by=cast.somebody("alice"))
+    with CaptureQueriesContext(connection) as for_many:
+        pausing.pause(many, by=cast.somebody("alice"))
+
+    assert len(for_few) == len(for_many)
 
 
 def test_cancelling_ends_at_the_newest_that_waited_and_tells_of_each(bot):
@@ -197,7 +249,7 @@ def test_many_at_once(bot, action, done):
 def test_the_list_can_be_narrowed_to_those_that_are_paused(bot):
     lane = lane_of(make_job(bot, make_channel(bot)))
     make_job(bot, make_channel(bot, "other"))
-    pausing.pause(lane, by="alice")
+    pausing.pause(lane, by=cast.somebody("alice"))
 
     page = cast.root().get(reverse("admin:bots_lane_changelist", query={"paused": "yes"}))
 
@@ -223,7 +275,7 @@ def test_lanes_without_work_are_left_out_when_asked(bot):
     make_job(bot, make_channel(bot))
     run_lanes()
     paused, busy = (lane_of(make_job(bot, make_channel(bot, name))) for name in ("one", "two"))
-    pausing.pause(paused, by="alice")
+    pausing.pause(paused, by=cast.somebody("alice"))
 
     page = cast.root().get(reverse("admin:bots_lane_changelist", query={"work": "yes"}))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bots import access, naming
-from bots.admin import lane_names
+from bots import access, lane_names, naming
+from bots.admin import lane_search
 from bots.models import Lane, LaneKind
 from bots.tests import cast
 from bots.tests.builders import make_bot, make_channel, make_subscription
@@ -36,4 +36,4 @@ def test_a_lane_names_no_channel_that_somebody_may_not_see():
     alice = access.from_user(cast.person("alice", cast.RUNS, mine))
 
     assert lane_names.name(lane, alice) == lane.key
-    assert not Lane.objects.filter(lane_names.called("merger", alice)).exists()
+    assert not Lane.objects.filter(lane_search.called("merger", alice)).exists()

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from django.db.models import Q
-
 from bots import access, naming, targets
 from bots.access import Actor
-from bots.handling import registry
 from bots.models import Lane, LaneKind
 from bots.targets import as_id
 from spaces.models import Channel, Person
-
-MOST_FOUND = 50  # channels, and people, that a search looks for the lanes of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +31,8 @@ class Key:
         return cls(doing=doing, what=what, id=of)
 
 
-def whole(lane: Lane, actor: Actor) -> str:
-    """With whose it is, for a sentence."""
+def whole(lane: Lane, actor: Actor | None = None) -> str:
+    """With whose it is, for a sentence and for the audit log."""
     return f"{name(lane, actor)} of {lane.bot or lane.subscription}"
 
 
@@ -55,30 +49,6 @@ def names(lanes: Iterable[Lane], actor: Actor | None = None) -> dict[int, str]:
     told_of = _told_of(ours, actor) if actor else {}
     found = {**told_of, **_channels(remote), **_people(remote)}
     return {lane.pk: _words(lane, key, found.get(lane.pk, "")) for lane, key in keys.items()}
-
-
-def called(text: str, actor: Actor) -> Q:
-    """The lanes of channels and people with this in their names, of those whom the actor sees."""
-    title = Q(name__icontains=text) | Q(title__icontains=text)
-    channels = list(access.channels(actor).filter(title).order_by("-pk")[:MOST_FOUND])
-    person = Q(name__icontains=text) | Q(username__icontains=text)
-    people = list(access.people(actor).filter(person).order_by("-pk")[:MOST_FOUND])
-    by_space: dict[int, list[str]] = defaultdict(list)
-    for channel in channels:
-        by_space[channel.space_id] += _keys(f"channel:{channel.remote_id}")
-    for one in people:
-        by_space[one.space_id] += _keys(f"person:{one.remote_id}")
-    theirs = Q(pk__in=[])
-    for space_id, keys in by_space.items():
-        theirs |= Q(bot__space=space_id, key__in=keys)
-    deliveries = [f"channel:{channel.pk}" for channel in channels]
-    return theirs | Q(kind=LaneKind.DELIVERIES, key__in=deliveries)
-
-
-def _keys(target: str) -> list[str]:
-    """Of all lanes of a bot for one target."""
-    handlers = (f"{handler} {target}"[:300] for handler in registry.registered())
-    return [target, f"{targets.UNORDERED}:{target}", *handlers]
 
 
 def _channels(keys: Mapping[Lane, Key]) -> dict[int, str]:
