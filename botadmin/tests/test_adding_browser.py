@@ -118,6 +118,30 @@ def test_channels_are_searched_while_one_types(browser):
     expect(page.get_by_label("room-3")).to_be_checked()
 
 
+def test_what_was_ticked_stays_so_when_the_form_comes_back(browser):
+    bot = make_bot("keeper", name="Keeper")
+    dagobert = make_person("dagobert", space=bot.space)
+    for number in range(60):
+        kind = ChannelKind.PUBLIC
+        dagobert.create_channel(NewChannel(key="", kind=kind, name=f"room-{number:02}"))
+    page = browser.page
+    browser.open("bots_bot_first_channels", bot.pk)
+    expect(page.get_by_label("room-00")).to_be_visible()
+    boxes = page.locator("#offers input[name=join]:not(:disabled)")
+    count = boxes.count()
+    boxes.evaluate_all("(all) => all.forEach((box) => (box.checked = true))")
+
+    browser.press("Go on")
+
+    expect(browser.text("That are too many at once: at most 49.")).to_be_visible()
+    expect(page.locator("#offers input[name=join]:checked:not(:disabled)")).to_have_count(count)
+    page.locator("#offers input[name=join]:not(:disabled)").evaluate_all(
+        "(all) => all.slice(2).forEach((box) => (box.checked = false))"
+    )
+    browser.press("Go on")
+    expect(browser.text("0 of 3 done")).to_be_visible()
+
+
 @in_both_looks
 def test_nothing_keeps_anybody_out(browser, space, dark, phone):
     page = browser.page

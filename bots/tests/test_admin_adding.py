@@ -24,7 +24,7 @@ from bots.tests.builders import (
 from bots.tests.trouble import early_in_a_half_minute
 from spaces.models import Space
 from spaces.models.local import LocalAccount
-from spaces.platforms.errors import Forbidden
+from spaces.platforms.errors import Forbidden, Unavailable
 from spaces.platforms.messages import ChannelKind, NewChannel
 from spaces.testing import faulty
 from spaces.testing.mattermost import SimulatedMattermost
@@ -470,8 +470,30 @@ def test_what_was_ticked_stays_ticked_when_something_else_is_wrong(bot):
     room, root = make_room(bot, "open"), cast.root()
 
     answer = choose(root, bot, join=[room], title="x" * 65)
+    found = root.post(answer.context["found_url"], {"join": [room]})
 
-    assert f'value="{room}" checked>' in text_of(root.get(answer.context["found_url"]))
+    assert f'name="join" value="{room}"' in text_of(answer)  # sent along
+    assert f'value="{room}" checked>' in text_of(found)
+
+
+def test_many_that_are_ticked_make_no_long_address_and_stay_when_nobody_can_be_asked():
+    bot = make_bot("keeper", space=make_space(platform="faulty"))
+    rooms, root = [f"room-{number}" for number in range(200)], cast.root()
+    titles = {f"title-{room}": room.title() for room in rooms}
+
+    answer = choose(root, bot, join=rooms, **titles)
+    faulty.script(faulty.before(Unavailable("Not now.")), operation="list_channels")
+    found = text_of(root.post(answer.context["found_url"], {"join": rooms} | titles))
+    faulty.reset()
+
+    assert answer.status_code == 200
+    assert "That are too many at once: at most 49." in text_of(answer)
+    assert len(answer.context["found_url"]) < 100
+    assert "The channels could not be read." in found
+    for page in (text_of(answer), found):
+        assert page.count('name="join"') == 200
+        assert 'name="title-room-7" value="Room-7"' in page
+    assert not Job.objects.exists()
 
 
 def test_a_guest_who_may_not_look_around_sees_where_it_is():

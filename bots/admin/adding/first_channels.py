@@ -25,7 +25,7 @@ from bots import idempotency, jobs, stuck, targets
 from bots.access import Act, Actor
 from bots.admin import live, looks, platforms
 from bots.admin.adding import steps
-from bots.admin.adding.looking_around import SHOWN, look_around
+from bots.admin.adding.looking_around import look_around
 from bots.admin.base import OperatorAdmin, actor_of, may
 from bots.connections import states
 from bots.models import Bot, Job, JobKind, WorkState
@@ -105,9 +105,7 @@ class ChannelsForm(forms.Form):
     def __init__(self, bot: Bot, data: QueryDict | None = None):
         super().__init__(data, initial={"once": uuid4().hex})
         self.bot = bot
-        ticked = data.getlist("join") if data is not None else []
-        named = (storable(one) for one in ticked if 0 < len(one) <= LONGEST_ID)
-        self.ticked = list(dict.fromkeys(named))
+        self.ticked = ticked(data) if data is not None else {}
         abilities = registry.get(bot.space.platform).abilities
         if Ability.JOIN_LEAVE not in abilities:
             del self.fields["named"]
@@ -127,7 +125,7 @@ class ChannelsForm(forms.Form):
         return entered
 
     def _wanted(self, entered: dict[str, Any]) -> Iterator[jobs.Request]:
-        joins = [{"channel": one, "name": self._title_of(one)} for one in self.ticked]
+        joins = [{"channel": one, "name": title} for one, title in self.ticked.items()]
         names = [name.strip().lstrip("#~") for name in entered.get("named", "").split(",")]
         joins += [{"name": name} for name in names if name]
         for payload in joins:
@@ -137,10 +135,6 @@ class ChannelsForm(forms.Form):
             payload = {"kind": kind, "title": title}
             yield jobs.Request(kind=JobKind.CREATE_CHANNEL, payload=payload)
 
-    def _title_of(self, channel_id: str) -> str:
-        """As the page showed it; only for the page that follows."""
-        return storable(str(self.data.get(f"title-{channel_id}", "")))[:200] or channel_id
-
     def submit(self, actor: Actor) -> list[int]:
         """Store the jobs, once, and one that reads what came of them. Raises `Refused`."""
         wanted = list(self.requests)
@@ -148,6 +142,13 @@ class ChannelsForm(forms.Form):
             wanted.append(jobs.Request(kind=JobKind.SYNC))
         key = f"{self.cleaned_data['once']} {self.bot.pk}"
         return _once(self.bot, key, wanted, actor)
+
+
+def ticked(data: QueryDict) -> dict[str, str]:
+    """The ids of the channels that are ticked, with their titles as the page showed them."""
+    ids = (storable(one) for one in data.getlist("join") if 0 < len(one) <= LONGEST_ID)
+    # The titles are only for the page that follows.
+    return {one: storable(str(data.get(f"title-{one}", "")))[:200] or one for one in ids}
 
 
 def _once(bot: Bot, key: str, wanted: list[jobs.Request], actor: Actor) -> list[int]:
@@ -165,7 +166,7 @@ class FirstChannels(OperatorAdmin):
     def get_urls(self) -> list[URLPattern]:
         pages = (
             ("first-channels", self.first_channels, "first_channels"),
-            ("first-channels/found", require_GET(self.channels_found), "channels_found"),
+            ("first-channels/found", self.channels_found, "channels_found"),
             ("hello", self.hello, "hello"),
             ("hello/now", require_GET(self.hello_now), "hello_now"),
         )
@@ -192,19 +193,21 @@ class FirstChannels(OperatorAdmin):
             "channels.html",
             title=f"Where is {bot} to be?",
             form=form,
-            found_url=self._found_url(bot, form.ticked),
+            ticked=form.ticked,
+            found_url=self.url("channels_found", bot.pk),
             skip=self._hello_url(bot, []),
         )
 
     def channels_found(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The channels that the platform tells of now, for the page."""
+        """The channels that the platform tells of now, for the page. Its form is sent along, and
+        changes nothing: what is ticked in it may be too much for an address."""
         bot = self._new_bot(request, pk)
         abilities = registry.get(bot.space.platform).abilities
         context = {
             "bot": bot,
             "found": look_around(bot),
-            "ticked": request.GET.getlist("ticked"),
-            "again": request.get_full_path(),
+            "ticked": ticked(request.POST),
+            "again": request.path,
             "credentials_url": self.url("credentials", bot.pk)
             if may(request, Act.CHANGE_BOT)
             else "",
@@ -289,10 +292,6 @@ class FirstChannels(OperatorAdmin):
     def _hello_url(self, bot: Bot, ids: list[int]) -> str:
         followed = list(dict.fromkeys(ids))[:MOST_JOBS]
         return reverse("admin:bots_bot_hello", args=[bot.pk], query={"job": followed})
-
-    def _found_url(self, bot: Bot, ticked: list[str]) -> str:
-        query = {"ticked": ticked[:SHOWN]}
-        return reverse("admin:bots_bot_channels_found", args=[bot.pk], query=query)
 
     def _page(self, request: HttpRequest, bot: Bot, template: str, **context: Any) -> HttpResponse:
         shared = {
