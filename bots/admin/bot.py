@@ -28,7 +28,7 @@ from bots.admin.bot_list import BotList
 from bots.admin.bot_pieces import BotPieces
 from bots.admin.bot_test import StepByStep
 from bots.admin.operations import OPERATIONS
-from bots.admin.options import fieldsets, shown
+from bots.admin.options import fieldsets, option_fields, shown
 from bots.api import outside
 from bots.models import Bot, Permission
 from bots.refusals import Busy
@@ -150,7 +150,9 @@ class BotAdmin(BotPieces, ReplaceCredentials, StepByStep, AddBot, FirstChannels,
             platform = platforms.find(obj.space.platform)
             assert platform is not None
             refused = getattr(request, "receipts_refused", "")
-            kwargs["form"] = form_for(obj.space, platform, secrets={}, receipts_refused=refused)
+            kwargs["form"] = form_for(
+                obj.space, platform, secrets={}, stored=obj.options, receipts_refused=refused
+            )
         return super().get_form(request, obj, change=change, **kwargs)
 
     def get_fieldsets(self, request: HttpRequest, obj: Bot | None = None) -> Any:
@@ -158,12 +160,14 @@ class BotAdmin(BotPieces, ReplaceCredentials, StepByStep, AddBot, FirstChannels,
             return self._fieldsets_to_read()
         platform = platforms.find(obj.space.platform)
         assert platform is not None
+        declared = declared_options(platform, "bot")
         behaviour = ["receive", "enabled", "read_receipts"]
         return [
             (None, {"fields": ["space_shown", "name", "slug", "label_words"]}),
             ("Behaviour", {"fields": [*behaviour, "permissions", "handlers", "groups"]}),
             *fieldsets(
-                declared_options(platform, "bot"),
+                declared,
+                option_fields(declared, obj.space.options, obj.options),
                 {
                     "description": "A field left empty follows the space or the default, "
                     "which it shows."
@@ -213,8 +217,9 @@ class BotAdmin(BotPieces, ReplaceCredentials, StepByStep, AddBot, FirstChannels,
     # Saving -------------------------------------------------------------------------------------
 
     def save_model(self, request: HttpRequest, obj: Bot, form: Any, change: bool) -> None:
-        requested_by = actor_of(request).label
-        lifecycle.changed(obj, fields=form.changed_fields(), requested_by=requested_by)
+        # A bot that is saved as it was goes on as it did.
+        if fields := form.changed_fields():
+            lifecycle.changed(obj, fields=fields, requested_by=actor_of(request).label)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)

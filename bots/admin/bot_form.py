@@ -11,7 +11,8 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminS
 from bots import handlers, lifecycle
 from bots.admin import credentials
 from bots.admin.bot_labels import LabelledForm
-from bots.admin.options import option_fields
+from bots.admin.options import NONE_STORED, option_fields
+from bots.admin.untouched import offer_too
 from bots.models import Bot, Permission, Receive
 from bots.models.bot import RECEIVE_NEEDS, usual_permissions
 from bots.refusals import Refused
@@ -55,8 +56,17 @@ class BotForm(LabelledForm):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.instance.space = self.space
-        if self.initial.get("receive") not in self.offered:
+        if self.instance.pk is not None:
+            self._offer_what_is_stored()
+        elif self.initial.get("receive") not in self.offered:
             self.initial["receive"] = self.offered[0]
+
+    def _offer_what_is_stored(self) -> None:
+        bot, fields = self.instance, self.fields
+        ways = dict(Receive.choices)
+        offer_too(fields["receive"], [bot.receive], "not offered here any more", ways)
+        offer_too(fields["permissions"], bot.permissions, "not known any more")
+        offer_too(fields["handlers"], bot.handlers, "not installed here")
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
@@ -65,6 +75,11 @@ class BotForm(LabelledForm):
         except Refused as refused:
             self.add_error(None, refused.detail)
         return cleaned
+
+    def clean_handlers(self) -> list[str]:
+        """In the order that they had."""
+        chosen, had = self.cleaned_data["handlers"], self.instance.handlers
+        return [*(one for one in had if one in chosen), *(one for one in chosen if one not in had)]
 
     def clean_read_receipts(self) -> bool:
         if self.receipts_refused:
@@ -77,9 +92,11 @@ def form_for(
     platform: type[Platform],
     *,
     secrets: Mapping[str, forms.Field],
+    stored: Mapping[str, Any] = NONE_STORED,
     receipts_refused: str = "",
 ) -> type[BotForm]:
-    """`secrets` are fields for credentials; those of a bot that is there have their own page."""
+    """`secrets` are fields for credentials; those of a bot that is there have their own page.
+    `stored` are its options."""
     declared = declared_options(platform, "bot")
     offered = [r for r in Receive if RECEIVE_NEEDS.get(r) in {None, *platform.abilities}]
     receive = forms.ChoiceField(
@@ -91,7 +108,7 @@ def form_for(
         "BotForm",
         (BotForm,),
         {
-            **option_fields(declared, space.options),
+            **option_fields(declared, space.options, stored),
             **secrets,
             "receive": receive,
             "offered": offered,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django import forms
@@ -15,7 +16,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from bots import access, lifecycle
 from bots.admin import looks, platforms
 from bots.admin.base import OperatorAdmin, actor_of
-from bots.admin.options import OptionsForm, fieldsets, option_fields, shown
+from bots.admin.options import NONE_STORED, OptionsForm, fieldsets, option_fields, shown
 from bots.refusals import Refused
 from spaces.models import Space
 from spaces.models.space import KEPT
@@ -61,12 +62,13 @@ class SpaceForm(OptionsForm):
         return cleaned
 
 
-def form_for(platform: type[Platform]) -> type[SpaceForm]:
+def form_for(platform: type[Platform], stored: Mapping[str, Any] = NONE_STORED) -> type[SpaceForm]:
+    """`stored` are the options of a space that is there."""
     declared = declared_options(platform, "space")
     return type(
         "SpaceForm",
         (SpaceForm,),
-        {**option_fields(declared, {}), "declared": declared, "platform": platform},
+        {**option_fields(declared, {}, stored), "declared": declared, "platform": platform},
     )
 
 
@@ -131,7 +133,7 @@ class SpaceAdmin(OperatorAdmin):
     ) -> Any:
         platform = self._platform(request, obj)
         if platform is not None and not self._only_viewed(request, obj):
-            kwargs["form"] = form_for(platform)
+            kwargs["form"] = form_for(platform, obj.options if obj else NONE_STORED)
         return super().get_form(request, obj, change=change, **kwargs)
 
     def get_fieldsets(self, request: HttpRequest, obj: Space | None = None) -> Any:
@@ -141,10 +143,12 @@ class SpaceAdmin(OperatorAdmin):
             fields.append("url")
         if platform is None or self._only_viewed(request, obj):
             return [(None, {"fields": [*fields, "options_shown"]}), KEPT_FIELDSET]
+        declared = declared_options(platform, "space")
         return [
             (None, {"fields": fields}),
             *fieldsets(
-                declared_options(platform, "space"),
+                declared,
+                option_fields(declared, {}, obj.options if obj else NONE_STORED),
                 {
                     "classes": ["collapse"],
                     "description": "A field left empty follows the default, which it shows.",

@@ -17,6 +17,7 @@ from unfold.widgets import (
 
 from bots import access, guard, sequence, subscriptions
 from bots.access import Actor
+from bots.admin.untouched import UntouchedForm, offer_too
 from bots.guard import UrlRefused
 from bots.models import Subscription
 from spaces.platforms.messages import Kind
@@ -24,7 +25,7 @@ from spaces.platforms.messages import Kind
 NAMED = 3  # bots or kinds that a list names before it counts the others
 
 
-class SubscriptionForm(forms.ModelForm):
+class SubscriptionForm(UntouchedForm):
     """Nobody subscribes to what they do not see."""
 
     actor: ClassVar[Actor]
@@ -50,6 +51,8 @@ class SubscriptionForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         if self.instance.pk is None:
             self.initial["all_bots"] = self.actor.sees_all
+        else:
+            offer_too(self.fields["kinds"], self.instance.kinds, "not known any more")
 
     def clean_url(self) -> str:
         url: str = self.cleaned_data["url"]

@@ -17,18 +17,26 @@ from bots import access
 from bots.access import Actor
 from bots.admin import looks
 from bots.admin.base import ListAdmin, actor_of, plain
-from bots.models import ApiToken, Scope
+from bots.admin.untouched import UntouchedForm, offer_too
+from bots.models import ApiToken, Bot, Scope
 from spaces.api.fields import LAST_YEAR
 
 
-class TokenForm(forms.ModelForm):
-    """Nobody gives a token more than they have themselves."""
+class TokenForm(UntouchedForm):
+    """Nobody gives a token more than they have themselves; what it has, it keeps until somebody
+    takes it away."""
 
     actor: ClassVar[Actor]
 
     class Meta:
         model = ApiToken
         fields = ("name", "scopes", "all_bots", "bots", "expires_at")
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        if self.instance.pk is not None:
+            labels = dict(Scope.choices)
+            offer_too(self.fields["scopes"], self.instance.scopes, "not yours to give", labels)
 
     def clean_expires_at(self) -> Any:
         expires_at = self.cleaned_data["expires_at"]
@@ -42,9 +50,18 @@ class TokenForm(forms.ModelForm):
         cleaned = super().clean() or self.cleaned_data
         if cleaned.get("all_bots") and not self.actor.sees_all:
             self.add_error("all_bots", "You do not see all bots yourself.")
-        if not cleaned.get("all_bots") and not cleaned.get("bots") and "bots" in cleaned:
-            self.add_error("bots", "Choose bots, or all of them.")
+        if "bots" in cleaned:
+            cleaned["bots"] = [*cleaned["bots"], *self._bots_of_others()]
+            if not cleaned["bots"] and not cleaned.get("all_bots"):
+                self.add_error("bots", "Choose bots, or all of them.")
         return cleaned
+
+    def _bots_of_others(self) -> list[Bot]:
+        """Those it has that this person does not see, and so cannot have taken away."""
+        if self.instance.pk is None:
+            return []
+        visible = access.bots(self.actor).values("pk")
+        return list(self.instance.bots.exclude(pk__in=visible))
 
 
 def form_for(actor: Actor) -> type[TokenForm]:

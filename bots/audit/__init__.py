@@ -14,7 +14,7 @@ becomes jobs that say who asked, and what processes do on their own.
 """
 
 from bots.audit.entries import changing, created, deleted, kind_of, record, together
-from bots.audit.values import CHANGED, REMOVED, SET, Change
+from bots.audit.values import CHANGED, REMOVED, SET, Change, told_of_option
 
 __all__ = [
     "CHANGED",
@@ -27,4 +27,5 @@ __all__ = [
     "kind_of",
     "record",
     "together",
+    "told_of_option",
 ]

@@ -143,11 +143,20 @@ def _option_label(option: Option | None, name: str) -> str:
 
 
 def _option(option: Option | None, name: str, value: Any) -> Value:
-    if (option is not None and option.secret) or any(
-        word in name.replace("_", "-") for word in SECRET_NAMES
-    ):
+    if (option is not None and option.secret) or _sounds_secret(name):
         return Value(raw=value, secret=True)
-    return Value(raw=value, shown=_fit(without_secrets(_text(value))))
+    return Value(raw=value, shown=told_of_option(name, value))
+
+
+def told_of_option(name: str, value: Any) -> str:
+    """What an option says, as far as it can be shown to anybody, also one that nobody declares."""
+    if _sounds_secret(name):
+        return SET
+    return _fit(without_secrets(_text(value))) or "nothing at all"
+
+
+def _sounds_secret(name: str) -> bool:
+    return any(word in name.replace("_", "-") for word in SECRET_NAMES)
 
 
 def _text(value: Any) -> str:

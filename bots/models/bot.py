@@ -106,21 +106,26 @@ class Bot(models.Model):
         return self.name
 
     def clean(self) -> None:
-        """Refuse what the platform or an installed handler would refuse later."""
+        """Refuse what the platform or an installed handler would refuse later; what is stored may
+        stay, whatever they say now."""
         from bots.handlers import registered  # handlers import models
 
         errors: dict[str, Any] = {}
+        stored = Bot.objects.filter(pk=self.pk).first() or Bot(permissions=[], receive="")
         try:
             platform = registry.get(self.space.platform)
-            self.options = clean_options(platform, "bot", self.options)
+            self.options = clean_options(platform, "bot", self.options, stored=stored.options)
         except Misconfigured as error:
             raise ValidationError({"options": error.detail}) from error
         needed = RECEIVE_NEEDS.get(Receive(self.receive)) if self.receive in Receive else None
-        if needed and needed not in platform.abilities:
+        is_offered = needed is None or needed in platform.abilities
+        if not is_offered and self.receive != stored.receive:
             errors["receive"] = f"{platform.label} cannot receive this way."
-        if unknown := sorted(set(map(str, self.permissions)) - set(Permission.values)):
+        if unknown := sorted(
+            set(map(str, self.permissions)) - {*Permission.values, *stored.permissions}
+        ):
             errors["permissions"] = f"Unknown: {', '.join(unknown)}."
-        if unknown := sorted(set(map(str, self.handlers)) - set(registered())):
+        if unknown := sorted(set(map(str, self.handlers)) - {*registered(), *stored.handlers}):
             errors["handlers"] = f"No such handler: {', '.join(unknown)}."
         self.handlers = list(dict.fromkeys(map(str, self.handlers)))
         if errors:

@@ -54,7 +54,8 @@ class Space(models.Model):
         return self.name
 
     def clean(self) -> None:
-        """Refuse what the platform does not know, before it fails at three in the morning."""
+        """Refuse what the platform does not know, before it fails at three in the morning. Options
+        that are stored may stay."""
         try:
             platform = registry.get(self.platform)
         except Misconfigured as error:
@@ -66,7 +67,8 @@ class Space(models.Model):
         if not isinstance(self.options, dict):
             raise ValidationError({"options": "Options are a JSON object."})
         try:
-            self.options = clean_options(platform, "space", self.options)
+            stored = Space.objects.filter(pk=self.pk).first() or Space()
+            self.options = clean_options(platform, "space", self.options, stored=stored.options)
         except Misconfigured as error:
             raise ValidationError({"options": error.detail}) from error
 

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, BinaryIO, ClassVar, Literal, Protocol
 
 from spaces.platforms.errors import Misconfigured, Unsupported
@@ -566,15 +567,28 @@ def declared_options(platform: type[Platform], on: Literal["space", "bot"]) -> d
 
 
 def clean_options(
-    platform: type[Platform], on: Literal["space", "bot"], values: Mapping[str, Any]
+    platform: type[Platform],
+    on: Literal["space", "bot"],
+    values: Mapping[str, Any],
+    *,
+    stored: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """The values in their types. Raises `Misconfigured` for an unknown name or a wrong value."""
+    """The values in their types. Raises `Misconfigured` for an unknown name or a wrong value.
+
+    What is `stored` may stay as it is: it was declared once.
+    """
     declared = declared_options(platform, on)
+    kept = {
+        name: stored[name] for name in values if name in stored and stored[name] == values[name]
+    }
     for name in values:
-        if name not in declared:
+        if name not in declared and name not in kept:
             known = ", ".join(sorted(declared))
             raise Misconfigured(f"{name} is not an option here; known: {known}.", option=name)
-    return {name: declared[name].clean(value) for name, value in values.items()}
+    return {
+        name: kept[name] if name in kept else declared[name].clean(value)
+        for name, value in values.items()
+    }
 
 
 def effective_options(
