@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from django import forms
+from django.utils.html import escape
 from unfold.widgets import (
     UnfoldAdminDecimalFieldWidget,
     UnfoldAdminIntegerFieldWidget,
@@ -209,7 +210,8 @@ def _field(option: Option, default: Any) -> forms.Field:
 
 
 def _field_of_nothing(option: Option, default: Any) -> forms.Field:
-    instead = f"instead of {default}" if default else "whatever the default becomes"
+    # Templates print help texts as they are.
+    instead = f"instead of “{escape(default)}”" if default else "whatever the default becomes"
     return forms.BooleanField(
         label=f"{option.label}: nothing at all",
         required=False,

@@ -220,7 +220,7 @@ def test_a_prefix_can_be_nothing_at_all_and_follow_the_space_again():
     bot = make_bot("echo", space=make_space(options={"command_prefix": "?"}))
     root = cast.root()
     form = opened(root, bot)
-    assert "Tick it to have none, instead of ?." in text_of(root.get(page_of(bot)))
+    assert "Tick it to have none, instead of “?”." in text_of(root.get(page_of(bot)))
 
     root.post(page_of(bot), form | {"nothing_command_prefix": "on"})
     bot.refresh_from_db()
@@ -235,6 +235,19 @@ def test_a_prefix_can_be_nothing_at_all_and_follow_the_space_again():
     root.post(page_of(bot), without)
     bot.refresh_from_db()
     assert bot.options == {}
+
+
+def test_what_is_stored_is_shown_as_text():
+    bot = make_bot("echo", space=make_space(options={"command_prefix": "<i>!"}))
+    Bot.objects.update(
+        options={"<i>carrier": "<i>pigeon", "event_handling": "<i>"}, handlers=["<i>retired"]
+    )
+
+    for client in (cast.root(), cast.bob(bot)):
+        page = client.get(page_of(bot)).content.decode()
+
+        assert "&lt;i&gt;pigeon" in page
+        assert "<i>" not in page
 
 
 def test_who_may_only_look_sees_what_is_not_known_any_more():
