@@ -66,6 +66,27 @@ def test_credentials_are_replaced_in_two_steps(browser, bot):
     clients.close_idle(older_than=0)
 
 
+def test_what_the_form_would_not_offer_stays_until_it_is_taken_away(browser, bot):
+    stored = {"command_prefix": "", "event_handling": "by_moonlight", "carrier": "pigeon"}
+    Bot.objects.update(options=stored, handlers=["retired"])
+    page = browser.page
+    browser.open("bots_bot_change", bot.pk)
+
+    browser.press("Save and continue editing")
+    expect(browser.text("was changed successfully")).to_be_visible()
+    bot.refresh_from_db()
+    assert (bot.options, bot.handlers) == (stored, ["retired"])
+
+    page.get_by_label("retired (not installed here)").uncheck()
+    page.get_by_label("Commands begin with: nothing at all").uncheck()
+    page.get_by_label("carrier").select_option("Remove it")
+    assert browser.barriers() == []
+    browser.press("Save and continue editing")
+    expect(page.get_by_label("carrier")).to_have_count(0)
+    bot.refresh_from_db()
+    assert (bot.options, bot.handlers) == ({"event_handling": "by_moonlight"}, [])
+
+
 def test_a_lane_is_paused_with_the_keyboard(browser, bot):
     job = make_job(bot, make_channel(bot))
     page = browser.page
