@@ -35,7 +35,7 @@ class UntouchedForm(forms.ModelForm):
         match field.field:
             case forms.MultipleChoiceField():
                 return set(map(str, field.initial or ())) == set(field.data or ())
-            case forms.CharField():
+            case forms.CharField(widget=forms.TextInput()):
                 return _in_a_field(field.initial) == _in_a_field(field.data)
         return False
 
