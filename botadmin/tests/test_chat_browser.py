@@ -174,6 +174,38 @@ def test_edits_and_deletions_show_by_themselves(browser, bot, lobby):
     expect(browser.text("This message was deleted.")).to_be_visible()
 
 
+def test_what_a_person_cannot_write_stays_in_sight_until_it_is_taken_out(browser, bot, lobby):
+    page = open_room(browser, bot, lobby)
+    browser.text("Files, card, preview").click()
+    title = page.get_by_label("Title", exact=True)
+    title.fill("Released")
+    page.get_by_label("Write as").select_option("alice")
+    page.get_by_role("button", name="Send").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("you write text only. Leave out the rest.")
+    expect(title).to_have_value("Released")
+    title.fill("")
+    page.get_by_role("textbox", name="Message").fill("We released it")
+    page.get_by_role("button", name="Send").click()
+    work(bot)
+
+    expect(bubble(page, "We released it").first).to_contain_text("Alice Archer")
+    expect(browser.text("Files, card, preview")).to_be_hidden()
+
+
+def test_a_very_long_name_stays_on_the_page(browser, bot, lobby):
+    page = open_room(browser, bot, lobby)
+    page.get_by_label("Write as").select_option("+")
+    page.get_by_label("Their name").fill("m" * 100)
+    page.get_by_role("textbox", name="Message").fill("It is me")
+    page.get_by_role("button", name="Send").click()
+    work(bot)
+
+    said = bubble(page, "It is me").first
+    expect(said).to_contain_text("m" * 100)
+    assert said.evaluate("element => element.scrollWidth <= element.clientWidth")
+
+
 def test_a_double_click_sends_once(browser, bot, lobby):
     page = open_room(browser, bot, lobby)
     page.get_by_role("textbox", name="Message").fill("just once")

@@ -13,7 +13,7 @@ from bots.models import Bot, Message
 from bots.refusals import Invalid
 from spaces.models import Channel, Person
 from spaces.platforms import local
-from spaces.platforms.errors import Misconfigured, PlatformError
+from spaces.platforms.errors import CredentialsRefused, Misconfigured, PlatformError
 from spaces.platforms.messages import ChannelKind, Outgoing, PersonRef
 
 MOST = 200  # people to choose from
@@ -50,6 +50,9 @@ def say(bot: Bot, room: Channel, username: str, text: str, *, top: Message | Non
             thread = top.remote_id if top else ""
             message = Outgoing(key=key, channel=room.remote_id, text=text, thread=thread)
         person.post_message(message)
+    except CredentialsRefused as error:
+        told = f"{username} is a bot here. What it writes is written in its own chat."
+        raise Invalid(told, field="newcomer") from error
     except (PlatformError, Misconfigured) as error:
         raise Invalid(f"{error.detail} {error.next_step}".strip(), code=error.code) from error
     if is_member:

@@ -133,7 +133,8 @@ def read_older(request: HttpRequest, slug: str, room_id: int) -> HttpResponse:
             f"The platform told nothing new: its newest {older.MOST} messages are known here.",
             back,
         )
-    return told(request, f"Read from the platform: {count} more messages.", back)
+    more = "message" if count == 1 else "messages"
+    return told(request, f"Read from the platform: {count:,} more {more}.", back)
 
 
 def _place(request: HttpRequest, slug: str, room_id: int) -> tuple[Bot, Channel]:

@@ -126,6 +126,14 @@ def test_what_cannot_be_sent_says_why(alice, bot, lobby, fields, told):
     assert not Job.objects.exists()
 
 
+def test_only_whoever_chose_files_is_asked_to_choose_them_again(alice, bot, lobby):
+    lost = "Choose the files again"
+    picture = SimpleUploadedFile("cat.png", PNG, "image/png")
+
+    assert lost not in say(alice, lobby, bot, text=" ").content.decode()
+    assert lost in say(alice, lobby, bot, speaker="dora", uploads=picture).content.decode()
+
+
 def test_a_card_goes_out_with_its_fields(alice, bot, lobby):
     say(
         alice,
@@ -362,6 +370,7 @@ def test_nobody_speaks_as_another_bot(alice, bot, lobby):
     answer = say(alice, lobby, bot, text="hi", speaker="+", newcomer="other").content.decode()
 
     assert "It was not sent." in answer
+    assert "other is a bot here." in answer
     assert not LocalMessage.objects.exists()
 
 
@@ -493,7 +502,7 @@ def test_older_messages_are_read_from_the_platform(alice, bot, lobby):
 
     answer = alice.post(url("older", bot.slug, lobby.pk), follow=True).content.decode()
 
-    assert "Read from the platform: 1 more messages." in answer
+    assert "Read from the platform: 1 more message." in answer
     assert "before the bot listened" in answer
     again = alice.post(url("older", bot.slug, lobby.pk), follow=True).content.decode()
     assert "nothing new" in again

@@ -271,12 +271,21 @@
         }
     }
 
-    // What only the bot can send is out of the way while a person speaks.
+    // Whether something was entered that goes out with the message.
+    function holds(fold) {
+        const fields = [...fold.querySelectorAll("input, select, textarea")];
+        return fields.some((field) => field.value && field.name !== "on"); // `on`: for a preview
+    }
+
+    // What only the bot can send is out of the way while a person speaks; what was entered there
+    // stays in sight, because it has to be taken out first.
     function showSpeaker(desk) {
         const chosen = desk.querySelector("[data-speaker]");
         if (!chosen) return;
         desk.querySelector("[data-newcomer]").hidden = chosen.value !== "+";
-        desk.querySelectorAll("[data-only-bot]").forEach((e) => { e.hidden = chosen.value !== ""; });
+        for (const fold of desk.querySelectorAll("[data-only-bot]")) {
+            fold.hidden = chosen.value !== "" && !holds(fold);
+        }
         if (chosen.value) desk.querySelector("[id^=preview-]").replaceChildren();
     }
 
