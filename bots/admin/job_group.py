@@ -72,6 +72,14 @@ def _cancel(request: HttpRequest, group: JobGroup) -> str:
     return "What waits is being cancelled. What was done stays, and what is under way ends."
 
 
+def _every(group: JobGroup) -> float:
+    """How often its page looks, in seconds."""
+    if group.state in OPEN_GROUPS:
+        return FOLLOW_SECONDS
+    # What was checked somebody else may run; and after a while it is too old to be run.
+    return live.SECONDS if group.state == GroupState.CHECKED else 0
+
+
 @admin.register(JobGroup)
 class JobGroupAdmin(PeopleIn):
     list_display = ("shown", "state_shown", "bot", "requested_by", "created_shown")
@@ -153,6 +161,7 @@ class JobGroupAdmin(PeopleIn):
         """How far it is, and what can be done about it."""
         counts = job_groups.counts(group)
         doubles = group.people.filter(found=Found.DOUBLE)
+        undone_by = getattr(group, "undone_by", None)
         unclear = []
         if group.state == GroupState.RUNNING:
             jobs = group.jobs.filter(state=WorkState.UNCERTAIN).order_by("pk")
@@ -167,7 +176,8 @@ class JobGroupAdmin(PeopleIn):
             "progress": group_figures.progress(group, counts),
             "figures": group_figures.figures(group, counts, wish),
             "buttons": self._buttons(request, group, counts),
-            "undone_by": getattr(group, "undone_by", None),
+            "undone_by": undone_by,
+            "undoing_state": group_figures.state(undone_by) if undone_by else "",
             "doubles": doubles.count() if group.state in DRY else 0,
             "will_change": counts_in(counts, Fate.PLANNED),
             "held": counts_in(counts, Fate.HELD),
@@ -182,7 +192,7 @@ class JobGroupAdmin(PeopleIn):
             f"{self.url('follow', group.pk)}{wish.query(page=wish.page)}",
             "admin/bots/jobgroup/now.html",
             context,
-            every=FOLLOW_SECONDS if group.state in OPEN_GROUPS else 0,
+            every=_every(group),
         )
 
     def _results(self, group: JobGroup, wish: Wish) -> dict[str, Any]:

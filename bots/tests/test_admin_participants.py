@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils.html import strip_tags
 
 from bots import job_groups
 from bots.admin.group_results import harmless
@@ -266,7 +267,27 @@ def test_undoing_asks_first_with_the_numbers(bot, lobby):
     assert answer.redirect_chain == [(url("change", undoing.pk), 302)]
     inside = LocalMember.objects.filter(room=lobby.remote_id, left_seq=None)
     assert set(inside.values_list("account__username", flat=True)) == {"echo", "dora"}
-    assert "It was undone" in text_of(root.get(url("change", group.pk)))
+    assert undone_told(root, group).startswith("finished")
+    assert "failed" not in undone_told(root, group)
+
+
+def undone_told(client, group: JobGroup) -> str:
+    page = " ".join(strip_tags(text_of(client.get(url("change", group.pk)))).split())
+    return page.partition("It is taken back by a later change: ")[2][:25]
+
+
+def test_what_could_not_be_taken_back_is_not_told_as_undone(bot, lobby):
+    group = group_of(bot, lobby, "@anna")
+    root = cast.root()
+    press(root, group, "run")
+    go_on(group)
+    faulty.script(faulty.before(Forbidden("not today")), operation="remove_participants")
+
+    undoing = job_groups.undo(group, requested_by="alice")
+    assert undone_told(root, group).startswith("starting")
+    go_on(undoing)
+
+    assert undone_told(root, group).startswith("finished, 1 failed")
 
 
 def test_who_was_not_found_is_told_once_however_many_the_channels(bot, lobby):
@@ -322,6 +343,18 @@ def test_the_page_follows_by_itself_until_it_is_over(bot, lobby):
     assert "hx-trigger" in text_of(first)
     assert same.status_code == 204
     assert "hx-trigger" not in text_of(last)
+
+
+def test_a_dry_run_that_somebody_else_runs_shows_so_by_itself(bot, lobby):
+    group = group_of(bot, lobby, "@anna")
+    root = cast.root()
+
+    checked = root.get(url("follow", group.pk))
+    job_groups.run(group)
+    running = root.get(url("follow", group.pk), headers={"X-Mark": checked["X-Mark"]})
+
+    assert "hx-trigger" in text_of(checked)
+    assert "starting" in text_of(running)
 
 
 @pytest.mark.parametrize(
