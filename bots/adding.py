@@ -45,7 +45,7 @@ def reach(space: Space) -> Finding | None:
         finally:
             closing.close(asked)
     except Unavailable as error:
-        # What is said of it elsewhere is that it is tried again, and here it is not.
+        # The server may come later: the page offers to add the space all the same.
         return replace(lifecycle.bad_news(error), remedy="")
     except (PlatformError, Misconfigured) as error:
         return lifecycle.bad_news(error)

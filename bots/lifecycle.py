@@ -46,10 +46,18 @@ from spaces.models import Space
 from spaces.models.space import KEPT
 from spaces.platforms import registry
 from spaces.platforms.contract import Ability, Platform
-from spaces.platforms.errors import CredentialsRefused, Misconfigured, PlatformError
+from spaces.platforms.errors import (
+    CredentialsRefused,
+    Misconfigured,
+    OutcomeUnknown,
+    PlatformError,
+    RateLimited,
+    Unavailable,
+)
 from spaces.platforms.messages import Finding, Identity
 
 LONGEST_REFERENCE = 255  # characters, as many as the column holds
+AGAIN = "Try again in a moment."
 
 
 log = logging.getLogger(__name__)
@@ -328,7 +336,16 @@ def _told(before: Credential | None, after: Credential | None) -> audit.Change:
 
 
 def bad_news(error: PlatformError | Misconfigured) -> Finding:
-    text, remedy = scrub([error.detail, error.next_step])
+    """What to say to somebody who asked the platform just now. Jobs and connections are tried again
+    by themselves, and this is not."""
+    match error:
+        case Unavailable(code=Unavailable.code):
+            next_step = f"{AGAIN} If it lasts, check the space's URL and network."
+        case Unavailable() | RateLimited() | OutcomeUnknown():
+            next_step = AGAIN
+        case _:
+            next_step = error.next_step
+    text, remedy = scrub([error.detail, next_step])
     return Finding(level="error", code=error.code, text=text, remedy=remedy)
 
 

@@ -23,13 +23,7 @@ from bots.models import Bot
 from bots.refusals import Invalid
 from spaces.platforms import registry
 from spaces.platforms.contract import Memory, Platform
-from spaces.platforms.errors import (
-    CredentialsRefused,
-    Misconfigured,
-    PlatformError,
-    RateLimited,
-    Unavailable,
-)
+from spaces.platforms.errors import CredentialsRefused, Misconfigured, PlatformError
 from spaces.platforms.messages import Finding, Identity
 
 OTHER_ACCOUNT = "other_account"
@@ -178,10 +172,7 @@ def _called(username: str, person_id: str) -> str:
 
 def _refused(error: PlatformError | Misconfigured) -> Trial:
     finding = lifecycle.bad_news(error)
-    if isinstance(error, (Unavailable, RateLimited)):
-        # Elsewhere it is tried again by itself, and here it is not.
-        finding = replace(finding, remedy="Try again in a moment.")
-    elif error.next_step == CredentialsRefused.next_step:
+    if error.next_step == CredentialsRefused.next_step:
         # The bot has others, or is not there yet: these were only tried.
         finding = replace(
             finding,

@@ -210,7 +210,8 @@ def test_a_platform_that_is_away_is_told_and_nothing_breaks(db):
     file = root.get(url("file", "clumsy", room.pk, message.pk, 0), follow=True)
 
     assert image.status_code == 502
-    assert "The file was not fetched. It is away." in file.content.decode()
+    told = file.content.decode()
+    assert "The file was not fetched. It is away. Try again in a moment." in told
 
 
 def test_a_picture_of_unknown_size_is_no_picture_in_its_place(alice, bot, lobby):

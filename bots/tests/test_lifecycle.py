@@ -11,7 +11,14 @@ from bots.models import Bot, Credential, JobKind
 from bots.refusals import Invalid
 from bots.tests.builders import SECRET, make_bot, make_channel, make_space
 from spaces.models import Space
-from spaces.platforms.errors import CredentialsRefused, Misconfigured, Rejected
+from spaces.platforms.errors import (
+    CredentialsRefused,
+    Misconfigured,
+    OutcomeUnknown,
+    RateLimited,
+    Rejected,
+    Unavailable,
+)
 from spaces.testing import faulty
 
 pytestmark = pytest.mark.django_db
@@ -46,6 +53,19 @@ def test_a_check_tells_bad_news_instead_of_raising():
     assert checked.findings[0].remedy
     bot.connection.refresh_from_db()
     assert bot.connection.state == "bad_credentials"
+
+
+@pytest.mark.parametrize(
+    "error", [Unavailable("away"), RateLimited("busy", retry_after=9), OutcomeUnknown("silent")]
+)
+def test_whoever_asks_a_platform_is_not_told_that_somebody_else_goes_on(error):
+    bot = make_bot(space=make_space("shaky", platform="faulty"))
+    faulty.script(faulty.before(error), operation="connect")
+
+    (finding,) = lifecycle.check(bot).findings
+
+    assert finding.text == error.detail
+    assert finding.remedy.startswith("Try again in a moment.")
 
 
 def test_a_check_that_succeeds_lets_a_refused_bot_try_again():
