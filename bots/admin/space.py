@@ -16,7 +16,9 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from bots import access, lifecycle
 from bots.admin import looks, platforms
 from bots.admin.base import OperatorAdmin, actor_of
+from bots.admin.bot_many import NAMED
 from bots.admin.options import NONE_STORED, OptionsForm, fieldsets, option_fields, shown
+from bots.models import Bot
 from bots.refusals import Refused
 from spaces.models import Space
 from spaces.models.space import KEPT
@@ -179,9 +181,12 @@ class SpaceAdmin(OperatorAdmin):
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         # Not every single channel and message by name: a space may hold millions.
         spaces = list(objs)
-        bots = [f"Bot {bot}" for space in spaces for bot in space.bots.all()]
+        bots = Bot.objects.filter(space__in=spaces).order_by("name", "pk")
+        named = [f"Bot {name}" for name in bots.values_list("name", flat=True)[:NAMED]]
+        if more := bots.count() - len(named):
+            named.append(f"and {more:,} more")
         told = [f"{space} with its channels and people" for space in spaces]
-        return told, {self.opts.verbose_name_plural: len(spaces)}, set(), bots
+        return told, {self.opts.verbose_name_plural: len(spaces)}, set(), named
 
     def delete_model(self, request: HttpRequest, obj: Space) -> None:
         lifecycle.delete_space(obj)

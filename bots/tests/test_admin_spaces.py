@@ -5,6 +5,7 @@ import html
 import pytest
 from django.urls import reverse
 
+from bots.admin import space as space_pages
 from bots.models import Bot
 from bots.tests import cast
 from bots.tests.builders import make_bot, make_space
@@ -144,6 +145,22 @@ def test_a_space_with_bots_is_not_deleted():
     assert "still has bots" in page
     assert "Bot Echo" in page
     assert Space.objects.exists()
+
+
+def test_of_thousands_of_bots_that_keep_a_space_some_are_named(monkeypatch):
+    monkeypatch.setattr(space_pages, "NAMED", 2)
+    space = make_space()
+    for name in ("Delta", "Alpha", "Charlie", "Bravo"):
+        make_bot(name.lower(), space=space, name=name)
+    root = cast.root()
+
+    one = text_of(root.get(reverse("admin:spaces_space_delete", args=[space.pk])))
+    action = {"action": "delete_selected", "_selected_action": [space.pk]}
+    some = text_of(root.post(reverse("admin:spaces_space_changelist"), action))
+
+    for page in (one, some):
+        assert page.index("Bot Alpha") < page.index("Bot Bravo") < page.index("and 2 more")
+        assert "Charlie" not in page
 
 
 def test_a_space_without_bots_is_deleted():
