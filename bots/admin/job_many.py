@@ -7,7 +7,7 @@ when it is asked to. So no request takes long, however many they are.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -100,10 +100,11 @@ class ManyJobs(GrowingAdmin):
         except IncorrectLookupParameters:
             return redirect(self.url("changelist"))
         opened = _opened(request)
-        # What failed again since the page was opened is not tried for ever.
-        unchanged = Q(finished_at=None) | Q(finished_at__lte=opened)
         # The newest first: what waits is among them, and what is older is mostly done.
-        movable = matching.filter(unchanged, state__in=act.states).order_by("-pk")
+        movable = matching.filter(state__in=act.states).order_by("-pk")
+        if request.method == "POST":
+            # What failed again since the page was opened is not tried for ever.
+            movable = movable.filter(Q(finished_at=None) | Q(finished_at__lte=opened))
         done = _do_some(act, movable) if request.method == "POST" else Done()
         # Of those that were refused some still match, others have moved on. In no order: that would
         # look at all of them to count the first.
@@ -123,7 +124,7 @@ class ManyJobs(GrowingAdmin):
             "left": left,
             "left_shown": f"more than {COUNTED:,}" if left > COUNTED else f"{left:,}",
             "at_once": AT_ONCE,
-            "first": list(others.select_related("bot", "channel")[:NAMED]) if left else [],
+            "first": _newest(others, act.states) if left else [],
             "back": f"{self.url('changelist')}?{request.GET.urlencode()}",
         }
         return TemplateResponse(request, "admin/bots/job/all.html", context)
@@ -142,6 +143,14 @@ def _do_some(act: Act, movable: QuerySet[Job]) -> Done:
         if time.monotonic() >= ends:
             break
     return done
+
+
+def _newest(movable: QuerySet[Job], states: Iterable[WorkState]) -> list[Job]:
+    """Those that the page names, looked for in one state after the other, as an index has them: for
+    all at once PostgreSQL goes through the jobs of every state."""
+    rows = movable.select_related("bot", "channel")
+    found = [job for state in states for job in rows.filter(state=state)[:NAMED]]
+    return sorted(found, key=lambda job: -job.pk)[:NAMED]
 
 
 def _opened(request: HttpRequest) -> datetime:

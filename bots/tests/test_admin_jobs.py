@@ -377,6 +377,18 @@ def test_all_that_match_are_retried_after_a_question(bot, lobby):
     assert states(*failed, other) == ["queued"] * 3 + ["failed"]
 
 
+def test_the_newest_of_all_that_match_are_named_whatever_became_of_them(bot, lobby, monkeypatch):
+    monkeypatch.setattr(job_many, "NAMED", 2)
+    ended = (WorkState.EXPIRED, WorkState.FAILED, WorkState.CANCELLED)
+    oldest, older, newest = (left_as(make_job(bot, lobby), state) for state in ended)
+
+    page = text_of(cast.root().get(all_that_match("retry", bot__id__exact=bot.pk)))
+
+    assert "<strong>3</strong> jobs that match can be queued again" in page
+    assert page.index(page_of(newest)) < page.index(page_of(older))
+    assert page_of(oldest) not in page
+
+
 def test_many_go_some_at_a_time_and_the_page_says_how_many_are_left(bot, lobby, monkeypatch):
     monkeypatch.setattr(job_many, "AT_ONCE", 2)
     waiting = [make_job(bot, lobby) for _ in range(3)]
