@@ -200,7 +200,6 @@ def of_run(actor: Actor, run: HandlerRun) -> Trace:
 
 def seen_by_others(actor: Actor, message: Message) -> QuerySet[Message]:
     """The same message of the same channel, as other bots saw it that the actor may see."""
-    # With all bots of the space the index leads to the few rows there are.
     others = access.bots(actor).filter(space=message.bot.space_id).exclude(pk=message.bot_id)
     same = Message.objects.filter(remote_id=message.remote_id, bot__in=others.values("pk"))
     return same.filter(channel=message.channel_id).select_related("bot").order_by("pk")

@@ -17,6 +17,7 @@ from django.db.models import DateTimeField, IntegerField, OuterRef, Q, QuerySet,
 
 from bots.chat.waiting import Wait, waits
 from bots.models import Bot, Event, Job, JobKind, Message, WorkState
+from bots.models.job import ABOUT_MESSAGES
 from bots.targets import as_id
 from spaces.models import Channel, Person
 from spaces.platforms.messages import Kind
@@ -26,15 +27,6 @@ FOLLOWED = 200  # newest messages in which a change shows by itself
 MOST_ANSWERS = 100  # of one message that are counted
 OPEN_JOBS = 50  # newest jobs of a window that are not done
 RECEIPTS = 500  # newest receipts of a bot among which those of a room are looked for
-KINDS = (
-    JobKind.POST,
-    JobKind.EDIT,
-    JobKind.DELETE,
-    JobKind.REACT,
-    JobKind.UNREACT,
-    JobKind.PIN,
-    JobKind.UNPIN,
-)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -187,13 +179,13 @@ def _window(
 
 def _open_jobs(scope: Scope, since: datetime | None, until: datetime | None) -> list[Job]:
     """Jobs about messages that are not done, oldest first."""
-    rows = Job.objects.filter(bot=scope.bot, channel=scope.room)
-    rows = rows.exclude(state=WorkState.SUCCEEDED).filter(kind__in=KINDS)
-    if since is not None:
-        rows = rows.filter(created_at__gte=since)
+    rows = Job.objects.filter(bot=scope.bot, channel=scope.room, kind__in=ABOUT_MESSAGES)
+    rows = rows.exclude(state=WorkState.SUCCEEDED)
     if until is not None:
         rows = rows.filter(created_at__lt=until)
     jobs = list(rows.order_by("-pk")[:OPEN_JOBS])[::-1]
+    if since is not None:  # not asked of the database: it would look at all to find none
+        jobs = [job for job in jobs if job.created_at >= since]
     if not scope.thread:
         return jobs
     return [j for j in jobs if j.kind != JobKind.POST or j.payload.get("thread") == scope.thread]

@@ -59,6 +59,18 @@ class JobKind(models.TextChoices):
     CUSTOM_REQUEST = "platform.request"
 
 
+# What the chat shows as long as it is not done.
+ABOUT_MESSAGES = (
+    JobKind.POST,
+    JobKind.EDIT,
+    JobKind.DELETE,
+    JobKind.REACT,
+    JobKind.UNREACT,
+    JobKind.PIN,
+    JobKind.UNPIN,
+)
+
+
 class Job(Work):
     may_be_scheduled = True
 
@@ -112,11 +124,12 @@ class Job(Work):
             # Lists, newest first: of one bot, of one state.
             models.Index(fields=["bot", "-id"], name="job_by_bot"),
             models.Index(fields=["state", "-id"], name="job_by_state"),
-            # The chat page of a channel: what was asked for and is not done.
+            # The chat page of a channel: what was asked of its messages and is not done.
             models.Index(
                 fields=["bot", "channel", "-id"],
-                name="job_open_in_channel",
-                condition=~Q(state=str(WorkState.SUCCEEDED)),
+                name="job_open_about_messages",
+                condition=~Q(state=str(WorkState.SUCCEEDED))
+                & Q(kind__in=[str(kind) for kind in ABOUT_MESSAGES]),
             ),
             # The jobs of a group; most are of none.
             models.Index(

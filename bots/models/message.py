@@ -17,7 +17,9 @@ class Direction(models.TextChoices):
 
 class Message(models.Model):
     bot = models.ForeignKey(Bot, on_delete=models.CASCADE, related_name="messages")
-    channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="messages")
+    channel = models.ForeignKey(
+        Channel, on_delete=models.CASCADE, related_name="messages", db_index=False
+    )
     remote_id = models.CharField(max_length=255)
     direction = models.CharField(max_length=3, choices=Direction.choices)
     sender = models.ForeignKey(Person, on_delete=models.SET_NULL, null=True, related_name="+")
@@ -54,6 +56,8 @@ class Message(models.Model):
             models.Index(
                 fields=["bot", "channel", "-sent_at", "-id"], name="message_newest_in_channel"
             ),
+            # One message as each bot saw it; also all of a channel.
+            models.Index(fields=["channel", "remote_id"], name="message_in_channel"),
             # The answers to a message that is deleted with its thread.
             models.Index(
                 fields=["bot", "thread"], name="message_answers", condition=~models.Q(thread="")

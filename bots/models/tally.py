@@ -43,6 +43,12 @@ class Tally(models.Model):
         indexes = [
             # Those that are too old.
             models.Index(fields=["minutes", "at"], name="tally_by_time"),
+            # What failed, of many bots at once: little beside the messages.
+            models.Index(
+                fields=["minutes", "at"],
+                name="tally_failed",
+                condition=models.Q(what=str(Counted.FAILED)),
+            ),
         ]
 
     def __str__(self) -> str:
