@@ -173,7 +173,7 @@ def deliveries(actor: Actor) -> QuerySet[Delivery]:
         return Delivery.objects.all()
     # Both asked for first: knowing them, PostgreSQL reads the newest deliveries only, and not all.
     mine = list(subscriptions(actor).values_list("pk", flat=True))
-    seen = list(bots(actor).values_list("pk", flat=True))
+    seen = set(bots(actor).values_list("pk", flat=True))
     return Delivery.objects.filter(subscription__in=mine, event__bot__among=seen)
 
 

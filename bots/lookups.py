@@ -1,7 +1,8 @@
 """The lookup `among`: as `in`, for ids that were asked for before.
 
 They go to the database as one value, whose length it knows when it plans; Django's `in` makes a
-parameter of each, and of some thousand it takes longer than the query.
+parameter of each, and of some thousand it takes longer than the query. Give it a set: each in a
+list Django would look at by itself, for it might be an expression.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ class Among(_Lookup):
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
     ) -> tuple[str, list[Any]]:
         column, parameters = self.process_lhs(compiler, connection)
-        return f"{column} = ANY(%s::bigint[])", [*parameters, list(self.rhs)]
+        # As text: of a list the driver asks whether each id has to be quoted.
+        ids = f"{{{','.join(map(str, self.rhs))}}}"
+        return f"{column} = ANY(%s::bigint[])", [*parameters, ids]
 
     def as_sqlite(
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -184,7 +184,7 @@ def history_of_install() -> Iterator[Span]:
     return _history(Tally.objects.filter(bot_id=INSTALL, minutes=Minutes.FEW), 15 * MINUTE)
 
 
-def history_of_bots(bot_ids: Sequence[int]) -> Iterator[Span]:
+def history_of_bots(bot_ids: Collection[int]) -> Iterator[Span]:
     """As `history_of_install`, of some bots, in steps of 30 minutes."""
     return _history(_of_bots(bot_ids), Minutes.MANY * MINUTE)
 
@@ -195,11 +195,11 @@ def failures_of_install() -> list[tuple[str, int]]:
     return _failures(Tally.objects.filter(bot_id=INSTALL, minutes=Minutes.MANY))
 
 
-def failures_of_bots(bot_ids: Sequence[int]) -> list[tuple[str, int]]:
+def failures_of_bots(bot_ids: Collection[int]) -> list[tuple[str, int]]:
     return _failures(_of_bots(bot_ids))
 
 
-def _of_bots(bot_ids: Sequence[int]) -> QuerySet[Tally]:
+def _of_bots(bot_ids: Collection[int]) -> QuerySet[Tally]:
     return Tally.objects.filter(bot_id__among=bot_ids, minutes=Minutes.MANY)
 
 

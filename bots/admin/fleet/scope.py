@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -23,7 +23,7 @@ class Scope:
     actor: Actor
     # Ids of the bots, None for those who see all. Read first: of a list the database knows how long
     # it is, and finds what belongs to these bots; with a question instead it read a million jobs.
-    mine: Sequence[int] | None
+    mine: Collection[int] | None
     # Whether there are no other bots now: then nothing has to be looked for by bot.
     is_whole: bool
 
@@ -32,7 +32,7 @@ class Scope:
         actor = actor_of(request)
         if actor.sees_all:
             return cls(actor, None, True)
-        mine = list(access.bots(actor).order_by().values_list("pk", flat=True))
+        mine = frozenset(access.bots(actor).order_by().values_list("pk", flat=True))
         return cls(actor, mine, len(mine) == Bot.objects.count())
 
     def may(self, act: Act) -> bool:
