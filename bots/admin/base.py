@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from typing import Any, ClassVar
 
 from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
@@ -19,7 +21,8 @@ from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
-from unfold.admin import ModelAdmin
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin, checkbox
 from unfold.contrib.filters.admin import (
     AutocompleteSelectFilter,
     ChoicesDropdownFilter,
@@ -37,6 +40,8 @@ from bots.models import AuditEntry, Bot, BulkAction, Delivery, Subscription
 from bots.refusals import Refused
 from bots.targets import as_id
 from spaces.models import Channel, Person, Space
+
+ANY_ROW = "any-row"
 
 VISIBLE: dict[type[Model], Callable[[Actor], QuerySet[Any]]] = {
     Bot: access.bots,
@@ -102,6 +107,19 @@ class Rows(ChangeList):
     """The rows of a list. Filters that no database can look for, typed by hand, are answered as
     Django answers those that make no sense."""
 
+    is_dataset = False  # unfold's templates ask, and Django takes long to find that it is missing
+
+    @cached_property
+    def _query_strings(self) -> dict[str, str]:
+        return {}
+
+    def get_query_string(self, new_params: Any = None, remove: Any = None) -> str:
+        """Made once: unfold asks for those of the columns with each row."""
+        asked = repr((new_params, remove))
+        if asked not in self._query_strings:
+            self._query_strings[asked] = super().get_query_string(new_params, remove)
+        return self._query_strings[asked]
+
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
         chosen: dict[str, Any] = super().get_filters_params(params)
         # PostgreSQL has no text with it; it would say so in the middle of a transaction.
@@ -124,8 +142,13 @@ class ListAdmin(ModelAdmin):
     own log would be a second truth.
     """
 
+    list_sections: Sequence[Any] = ()  # asked for with each row; else as `Rows.is_dataset`
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return Rows
+
+    def action_checkbox(self, obj: Any) -> SafeString:
+        return SafeString(_checkbox().replace(ANY_ROW, str(obj.pk)))
 
     def get_actions(self, request: HttpRequest) -> Any:
         actions = super().get_actions(request)
@@ -220,7 +243,7 @@ class OperatorAdmin(ListAdmin):
             return rows & VISIBLE[self.model](actor)
         # Asked for first: knowing how many they are, PostgreSQL reads the newest rows only, and not
         # all of these bots.
-        return rows.filter(bot__among=list(access.bots(actor).values_list("pk", flat=True)))
+        return rows.filter(bot__among=set(access.bots(actor).values_list("pk", flat=True)))
 
     def visible(self, request: HttpRequest, pk: int) -> Any:
         """The row, for views of its page's pieces. Raises `PermissionDenied` and `Http404`."""
@@ -387,6 +410,12 @@ class NamedBot(TextFilter):
 
     def of(self, rows: QuerySet[Any], bots: QuerySet[Bot]) -> QuerySet[Any]:
         raise NotImplementedError
+
+
+@cache
+def _checkbox() -> str:
+    """Of whichever row: all of a page are alike but for the id."""
+    return checkbox.render(ACTION_CHECKBOX_NAME, ANY_ROW)
 
 
 STATE_FILTER = ("state", ChoicesDropdownFilter)

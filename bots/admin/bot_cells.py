@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
 from urllib.parse import quote
 
 from django.db.models import Max, Min, OuterRef, Q, Subquery, Sum
@@ -23,7 +22,7 @@ from bots import tallies
 from bots.admin import counting, looks
 from bots.admin.counting import CountUpTo
 from bots.connections import states
-from bots.models import Bot, Job, Lane, LaneKind, State
+from bots.models import Bot, Job, Lane, LaneKind
 from bots.models.lane import UNFINISHED
 from bots.tallies import Rate
 
@@ -67,10 +66,10 @@ class Cells:
     def state(self, bot: Bot) -> SafeString:
         now = states.shown(bot)
         if not now.reason:
-            return _badge(now.state)
+            return looks.state(now.state)
         return format_html(
             '{}<div class="below reason" title="{} {}">{} <strong>{}</strong></div>',
-            _badge(now.state),
+            looks.state(now.state),
             now.reason,
             now.next_step,
             now.reason,
@@ -138,12 +137,6 @@ def lasting(duration: timedelta) -> str:
         if seconds >= size:
             return f"{seconds // size} {unit}"
     return "under a minute"
-
-
-@cache
-def _badge(state: State) -> SafeString:
-    """There are few of them, and a page has many."""
-    return looks.state(state)
 
 
 def _name(kind: str, bot: Bot) -> str:

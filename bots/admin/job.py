@@ -72,8 +72,10 @@ class JobRows(RoomRows):
     """A page of the list, with why each of its jobs waits."""
 
     def get_queryset(self, request: HttpRequest, **kwargs: Any) -> QuerySet[Any]:
+        # Asked for once, and not with each of a crowd that has to be sorted.
+        rows = super().get_queryset(request, **kwargs).prefetch_related("bot", "channel")
         # Both may be long, and all that is shown of them is how many it did not work for.
-        rows = super().get_queryset(request, **kwargs).defer("payload", "result")
+        rows = rows.defer("payload", "result")
         return rows.annotate(
             failed_people=KeyTransform("failed", "result"), people=KeyTransform("people", "result")
         )
@@ -98,7 +100,7 @@ class JobAdmin(TracedAdmin, ManyJobs, SearchesNewest, InChannel):
         "created_shown",
         "attempts",
     )
-    list_select_related = ("bot", "channel")
+    list_select_related = ()  # `JobRows` asks for them
     list_filter = job_filters.FILTERS
     search_fields = ("requested_by", "error_code", "error_detail")
     search_help_text = "A job's number; or words of who asked or of its error, among the newest."

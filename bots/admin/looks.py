@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from django.db.models import Model
@@ -44,7 +45,9 @@ def badge(text: str, colour: str = "") -> SafeString:
     return render_to_string("unfold/helpers/label.html", {"text": text, "type": colour})
 
 
+@cache
 def state(value: str) -> SafeString:
+    """There are few of them, and a page has many."""
     return badge(value.replace("_", " "), COLOURS.get(TONES.get(value, ""), ""))
 
 
