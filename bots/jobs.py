@@ -246,7 +246,8 @@ def _cancel_some(rows: QuerySet[Job]) -> int:
 
 
 def retry(job: Job) -> None:
-    """Queue the job again, at its old place in its lane. Raises `Conflict` while it is open.
+    """Queue the job again, at its old place in its lane. Raises `Conflict` while it is open, and
+    when its group was undone.
 
     An uncertain job is not retried but resolved: only a person can know that it was not sent.
     """
@@ -351,13 +352,16 @@ def _queue_again(job: Job) -> None:
 
 
 def _open_group_again(job: Job) -> None:
-    """Whoever follows the group of the job waits for it once more."""
+    """Whoever follows the group of the job waits for it once more. Raises `Conflict` for a group
+    that was undone: nothing would take back what the job does now."""
     if job.group_id is None:
         return
     # In the order in which all who write this do: the group, then its items.
     JobGroup.objects.filter(pk=job.group_id, state=GroupState.FINISHED).update(
         state=GroupState.RUNNING, finished_at=None, cancelled_at=None
     )
+    if JobGroup.objects.filter(undoes=job.group_id).exists():
+        raise Conflict("A later change takes back what this job belongs to. Begin a new one.")
     over = GroupItem.objects.filter(job=job, state__in=(Fate.FAILED, Fate.CANCELLED))
     over.update(state=Fate.WAITING, code="", detail="")
 

@@ -224,9 +224,10 @@ class JobGroupAdmin(PeopleIn):
             case GroupState.STARTING | GroupState.RUNNING if not group.cancelled_at:
                 names.append(("cancel", "Cancel what waits"))
             case GroupState.FINISHED:
-                if failed:
+                is_undone = hasattr(group, "undone_by")
+                if failed and not is_undone:
                     names.append(("retry", f"Retry the {failed:,} that failed"))
-                if cancelled:
+                if cancelled and not is_undone:
                     names.append(("take-up", f"Take up the {cancelled:,} that were cancelled"))
                 if group_figures.can_be_undone(group, counts):
                     undo.append(self._link("Undo", "undo", self.url("undo", group.pk)))

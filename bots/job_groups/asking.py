@@ -125,12 +125,15 @@ def leave_out(group: JobGroup) -> int:
 def run(group: JobGroup) -> None:
     """Do what the dry run said. What runs already, runs once.
 
-    Raises `Conflict` when the dry run is too old, or when there is something to decide first.
+    Raises `Conflict` when it has finished, when the dry run is too old, or when there is something
+    to decide first.
     """
     with transaction.atomic():
         locked = _locked(group)
-        if locked.state in (GroupState.STARTING, GroupState.RUNNING, GroupState.FINISHED):
+        if locked.state in (GroupState.STARTING, GroupState.RUNNING):
             return
+        if locked.state == GroupState.FINISHED:
+            raise Conflict("It was run before and has finished: what became of it is here.")
         _only(locked, GroupState.CHECKED)
         if is_outdated(locked):
             raise Conflict("This dry run is older than an hour. Check again, then run it.")
@@ -147,10 +150,12 @@ def run(group: JobGroup) -> None:
 
 def try_again(group: JobGroup, fate: Fate) -> int:
     """Do it once more for all who failed, or were cancelled; returns for how many. Raises
-    `Conflict`."""
+    `Conflict`, also once the group was undone: nothing would take back what it did from now on."""
     with transaction.atomic():
         locked = _locked(group)
         _only(locked, GroupState.FINISHED)
+        if JobGroup.objects.filter(undoes=locked).exists():
+            raise Conflict("A later change takes this back. Begin a new one for who is left.")
         items = locked.items.filter(state=fate)
         count = items.update(state=Fate.PLANNED, job=None, code="", detail="")
         if not count:

@@ -290,6 +290,24 @@ def test_what_could_not_be_taken_back_is_not_told_as_undone(bot, lobby):
     assert undone_told(root, group).startswith("finished, 1 failed")
 
 
+def test_once_it_is_undone_nothing_offers_to_go_on_with_it(bot, lobby):
+    group = group_of(bot, lobby, "@anna")
+    group.channels.create(channel=make_channel(bot, "attic"))
+    root = cast.root()
+    press(root, group, "check-again")
+    go_on(group)
+    faulty.script(faulty.before(Forbidden("not today")), operation="add_participants")
+    press(root, group, "run")
+    go_on(group)
+    assert "Retry the 1 that failed" in text_of(root.get(url("change", group.pk)))
+
+    job_groups.undo(group, requested_by="alice")
+
+    assert "Retry the" not in text_of(root.get(url("change", group.pk)))
+    assert "A later change takes this back" in text_of(press(root, group, "retry"))
+    assert "was run before and has finished" in text_of(press(root, group, "run"))
+
+
 def test_who_was_not_found_is_told_once_however_many_the_channels(bot, lobby):
     wanted = Wanted(
         kind=GroupKind.ADD,

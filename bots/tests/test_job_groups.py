@@ -377,8 +377,16 @@ def test_a_double_click_runs_it_once(bot, lobby):
 
     job_groups.run(group)
     job_groups.run(group)
-    go_on(group)
-    job_groups.run(group)
+
+    assert go_on(group).jobs.count() == 1
+
+
+def test_what_has_finished_does_not_run_once_more(bot, lobby):
+    people(bot, "anna")
+    group = ran(bot, ["@anna"], [lobby])
+
+    with pytest.raises(Conflict, match="has finished"):
+        job_groups.run(group)
 
     assert go_on(group).jobs.count() == 1
 
@@ -600,6 +608,25 @@ def test_a_group_is_undone_once_however_often_it_is_asked_for(bot, lobby):
     second = job_groups.undo(group, requested_by="alice")
 
     assert first == second
+
+
+def test_what_was_undone_is_not_tried_again(bot, lobby, attic):
+    people(bot, "anna")
+    group = checked(bot, ["@anna"], [lobby, attic])
+    faulty.script(faulty.before(Forbidden("not now")), operation="add_participants")
+    job_groups.run(group)
+    assert go_on(group).failed_count == 1
+    undoing = go_on(job_groups.undo(group, requested_by="alice"))
+
+    with pytest.raises(Conflict, match="A later change takes this back"):
+        job_groups.try_again(group, Fate.FAILED)
+    with pytest.raises(Conflict, match="A later change takes back"):
+        jobs.retry(group.jobs.get(state=WorkState.FAILED))
+
+    assert go_on(group).failed_count == 1
+    assert group.jobs.filter(state=WorkState.FAILED).count() == 1
+    assert "anna" not in members(lobby) | members(attic)
+    job_groups.undo(undoing, requested_by="alice")  # which can be undone itself
 
 
 def test_undoing_that_was_cancelled_before_it_began_is_taken_up_again(bot, lobby):
