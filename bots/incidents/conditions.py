@@ -27,6 +27,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce, Least
 
+from bots import lane_names
 from bots.connections import states
 from bots.lanes import SCHEDULED
 from bots.models import (
@@ -194,8 +195,8 @@ def credentials_expiring(now: datetime) -> Iterator[Found]:
 
 
 # The first lane of each kind among those of one bot.
-OF_JOBS = Min("key", filter=Q(kind=LaneKind.JOBS))
-OF_RUNS = Min("key", filter=Q(kind=LaneKind.HANDLERS))
+OF_JOBS = Min("pk", filter=Q(kind=LaneKind.JOBS))
+OF_RUNS = Min("pk", filter=Q(kind=LaneKind.HANDLERS))
 
 
 def lanes_late(now: datetime) -> Iterator[Found]:
@@ -229,13 +230,20 @@ def lanes_growing(now: datetime) -> Iterator[Found]:
     lanes = Lane.objects.filter(due_at__isnull=False, paused_at=None)
     of_bots = lanes.filter(_crowded(Job) | _crowded(HandlerRun), bot__enabled=True)
     by_bot = of_bots.values(*BOT).annotate(of_jobs=OF_JOBS, of_runs=OF_RUNS).order_by("bot_id")
-    for *bot, of_jobs, of_runs in by_bot.values_list(*BOT, "of_jobs", "of_runs"):
-        what, lane = next(iter(_waiting(of_jobs, of_runs).items()))
+    found = [
+        (_Bot(*bot), *next(iter(_waiting(of_jobs, of_runs).items())))
+        for *bot, of_jobs, of_runs in by_bot.values_list(*BOT, "of_jobs", "of_runs")
+    ]
+    told = Lane.objects.filter(pk__in=[lane_id for _, _, lane_id in found])
+    names = lane_names.names(told.select_related("bot"))
+    for bot, what, lane_id in found:
+        if lane_id not in names:
+            continue  # its bot was deleted meanwhile
         yield _of_bot(
             IncidentCode.LANE_GROWING,
             Severity.WARNING,
-            _Bot(*bot),
-            f"More than {CROWD:,} {what} wait in the lane {lane}.",
+            bot,
+            f"More than {CROWD:,} {what} wait in the lane “{names[lane_id]}”.",
             f"Look at its {what}: what makes so many, and what holds them up.",
         )
     # While a receiver takes nothing, its deliveries wait for that: `subscriptions_failing` tells.
@@ -252,9 +260,9 @@ def lanes_growing(now: datetime) -> Iterator[Found]:
         )
 
 
-def _waiting(of_jobs: str | None, of_runs: str | None) -> dict[str, str]:
-    """What waits, with the key of a lane in which it does."""
-    return {what: key for what, key in (("jobs", of_jobs), ("handler runs", of_runs)) if key}
+def _waiting(of_jobs: int | None, of_runs: int | None) -> dict[str, int]:
+    """What waits, with the id of a lane in which it does."""
+    return {what: pk for what, pk in (("jobs", of_jobs), ("handler runs", of_runs)) if pk}
 
 
 def rate_limited(now: datetime) -> Iterator[Found]:

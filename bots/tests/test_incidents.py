@@ -14,7 +14,7 @@ from django.db import connections as databases
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bots import incidents, jobs, lifecycle, postoffice, sequence, subscriptions
+from bots import incidents, jobs, lane_names, lifecycle, postoffice, sequence, subscriptions
 from bots.connections import states
 from bots.incidents import conditions
 from bots.models import (
@@ -90,9 +90,9 @@ def lane_late(bot: Bot) -> Callable[[], object]:
     return run_lanes
 
 
-def lane_growing(bot: Bot) -> Callable[[], object]:
+def lane_growing(bot: Bot, where: str = "lobby") -> Callable[[], object]:
     request = jobs.Request(
-        kind=JobKind.POST, channel=make_channel(bot), payload={"text": "one of many"}
+        kind=JobKind.POST, channel=make_channel(bot, where), payload={"text": "one of many"}
     )
     many = jobs.submit_many(bot, [request] * (conditions.CROWD + 1), requested_by="test")
     return lambda: jobs.cancel(many[0])
@@ -210,6 +210,21 @@ def test_a_full_lane_is_not_a_crowd():
     look()
 
     assert opened() == []
+
+
+def test_the_lane_of_a_crowd_is_called_as_on_its_page():
+    bot = make_live_bot("first")
+    lane_growing(bot)
+    with CaptureQueriesContext(connection) as one:
+        (told,) = conditions.examine(timezone.now())
+    lane_growing(make_live_bot("second"), "attic")
+    with CaptureQueriesContext(connection) as two:
+        assert len(list(conditions.examine(timezone.now()))) == 2
+
+    lane = Lane.objects.get(bot=bot)
+    assert told.detail == f"More than 1,000 jobs wait in the lane “{lane_names.name(lane)}”."
+    assert lane.key not in told.detail
+    assert len(two) == len(one)
 
 
 def test_what_waits_is_named():
