@@ -13,7 +13,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 
-from django.db.models import DateTimeField, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models import (
+    DateTimeField,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    TextField,
+)
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast
+from django.utils import timezone
 
 from bots.chat.waiting import Wait, waits
 from bots.models import Bot, Event, Job, JobKind, Message, WorkState
@@ -26,7 +37,9 @@ PAGE = 50
 FOLLOWED = 200  # newest messages in which a change shows by itself
 MOST_ANSWERS = 100  # of one message that are counted
 OPEN_JOBS = 50  # newest jobs of a window that are not done
+FAILED_SHOWN = timedelta(hours=1)  # after that, changes that failed are among the jobs only
 RECEIPTS = 500  # newest receipts of a bot among which those of a room are looked for
+FAILURES = (WorkState.FAILED, WorkState.EXPIRED)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -186,9 +199,36 @@ def _open_jobs(scope: Scope, since: datetime | None, until: datetime | None) -> 
     jobs = list(rows.order_by("-pk")[:OPEN_JOBS])[::-1]
     if since is not None:  # not asked of the database: it would look at all to find none
         jobs = [job for job in jobs if job.created_at >= since]
+    jobs = _without_old_failures(scope, jobs)
     if not scope.thread:
         return jobs
     return [j for j in jobs if j.kind != JobKind.POST or j.payload.get("thread") == scope.thread]
+
+
+def _without_old_failures(scope: Scope, jobs: list[Job]) -> list[Job]:
+    """Changes that failed are told for a while, and until one like it was done to the message."""
+    failed = [j for j in jobs if j.kind != JobKind.POST and j.state in FAILURES]
+    since = timezone.now() - FAILED_SHOWN
+    recent = [j for j in failed if j.finished_at is None or j.finished_at >= since]
+    done = _newest_done(scope, recent) if recent else {}
+    shown = {j.pk for j in recent if j.pk > done.get((j.kind, j.payload.get("message")), 0)}
+    hidden = {j.pk for j in failed} - shown
+    return [j for j in jobs if j.pk not in hidden]
+
+
+def _newest_done(scope: Scope, failed: Sequence[Job]) -> dict[tuple[str, str | None], int]:
+    """By kind and message: the newest job like these that was done since the first of them."""
+    # SQLite would take ids that are digits for numbers, were they not said to be text.
+    about = Cast(KT("payload__message"), TextField())
+    rows = Job.objects.annotate(message=about).filter(
+        bot=scope.bot,
+        state=WorkState.SUCCEEDED,
+        kind__in={job.kind for job in failed},
+        message__in=[job.payload.get("message", "") for job in failed],
+        pk__gt=failed[0].pk,
+    )
+    found = rows.order_by("pk").values_list("kind", "message", "pk")
+    return {(kind, message): pk for kind, message, pk in found}
 
 
 def _by_message(jobs: Iterable[Job]) -> dict[str, list[Job]]:

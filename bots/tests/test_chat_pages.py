@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
@@ -595,6 +598,68 @@ def test_what_failed_says_why_and_can_be_retried():
     assert job.state == "succeeded"
     again = root.post(retry, headers={"HX-Request": "true"})
     assert "chat:failed" in again["HX-Trigger"]
+
+
+@pytest.fixture
+def shaky() -> Message:
+    """A message of a bot on a platform that does as it is told."""
+    bot = make_bot("clumsy", space=make_space("shaky", platform="faulty"))
+    make_job(bot, make_channel(bot, "lobby"), "helo")
+    run_lanes()
+    return Message.objects.get()
+
+
+@pytest.fixture
+def root() -> Client:
+    return cast.root()
+
+
+def act(client: Client, message: Message, name: str, /, **fields: str) -> None:
+    address = url("act", message.bot.slug, message.channel_id, message.pk, name)
+    assert client.post(address, fields, headers={"HX-Request": "true"}).status_code == 204
+    run_lanes()
+
+
+def fail_to_react(client: Client, message: Message) -> None:
+    faulty.script(faulty.before(Rejected("Not that.", code="bad")), operation="react")
+    act(client, message, "react", name="tada")
+
+
+def fail_to_edit(client: Client, message: Message) -> None:
+    faulty.script(faulty.before(Rejected("Not that.", code="bad")), operation="edit_message")
+    act(client, message, "edit", text="hi")
+
+
+def log_of(client: Client, message: Message) -> str:
+    answer = client.get(url("log", message.bot.slug, message.channel_id))
+    return answer.content.decode()
+
+
+def test_a_change_that_failed_is_told_until_a_later_one_of_its_kind_is_done(shaky, root):
+    fail_to_react(root, shaky)
+    fail_to_edit(root, shaky)
+    assert "Reaction failed" in log_of(root, shaky)
+    assert "Edit failed" in log_of(root, shaky)
+
+    act(root, shaky, "edit", text="hello")
+    assert "Edit failed" not in log_of(root, shaky)
+    assert "Reaction failed" in log_of(root, shaky)
+
+    fail_to_edit(root, shaky)
+    assert "Edit failed" in log_of(root, shaky)
+
+
+def test_a_change_that_failed_long_ago_is_among_the_jobs_of_the_room(shaky, root):
+    fail_to_react(root, shaky)
+    failed = Job.objects.filter(kind="reaction.add")
+    failed.update(finished_at=timezone.now() - timedelta(minutes=61))
+
+    assert "Reaction failed" not in log_of(root, shaky)
+    room = root.get(url("room", shaky.bot.slug, shaky.channel_id)).content.decode()
+    link = re.search(r'href="([^"]+)">Jobs</a>', room)
+    assert link is not None
+    jobs = root.get(unescape(link[1])).content.decode()
+    assert reverse("admin:bots_job_change", args=[failed.get().pk]) in jobs
 
 
 # What people write --------------------------------------------------------------------------------
