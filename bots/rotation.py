@@ -17,7 +17,7 @@ from operator import methodcaller
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
-from bots import clients, closing, lifecycle
+from bots import audit, clients, closing, lifecycle
 from bots.memory import StoredMemory
 from bots.models import Bot
 from bots.refusals import Invalid
@@ -114,7 +114,18 @@ def _try(
     memory = Memory()
     memory.write(remembered)
     tried = _tried(bot, values, memory, accepted_account, around)
+    if not tried.ok:
+        _note(bot, values, tried)
     return replace(tried, learned=memory.read())
+
+
+def _note(bot: Bot, values: Mapping[str, str], tried: Trial) -> None:
+    """For the audit log. By its code: what a platform says may repeat what was entered."""
+    told = f"{', '.join(sorted(values))}: tried, not used ({tried.refused}). The old ones stay."
+    with transaction.atomic():
+        # A new bot has nothing that stays, and one may have been deleted meanwhile.
+        if Bot.objects.select_for_update(no_key=True).filter(pk=bot.pk).first() is not None:
+            audit.record("bot.credentials_not_used", bot, note=told)
 
 
 def _tried(

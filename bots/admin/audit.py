@@ -30,6 +30,7 @@ FIELDS_NAMED = 4  # of what was changed, in the list
 ACTIONS = (
     *("bot.created", "bot.changed", "bot.deleted", "bot.started", "bot.stopped"),
     *("bot.reconnected", "bot.synced", "bot.tested", "bot.added_untested"),
+    *("bot.credentials_not_used", "bot.written_to"),
     *("credential.set", "credential.replaced", "credential.removed", "credential.changed"),
     *("space.created", "space.changed", "space.deleted"),
     *("job_group.run", "job_group.retried", "job_group.cancelled", "job_group.undone"),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from django.db.models import QuerySet
 
+from bots import audit, naming
 from bots.models import Bot, Message
 from bots.refusals import Invalid
 from spaces.models import Channel, Person
@@ -36,15 +37,17 @@ def say(bot: Bot, room: Channel, username: str, text: str, *, top: Message | Non
     """Say it, once for each `key`; returns where. Somebody new comes into the space, and into the
     room if it is a public one; where others are not let in, they write to the bot directly.
 
+    The audit log keeps who did it: nothing else knows that it was not the person. In a transaction.
     Raises `Invalid`.
     """
     assert bot.person is not None  # it takes part in the room
     is_member = _people(room).filter(username=username).exists()
+    where, joined = f"in {naming.name(bot, room)}", ""
     try:
         person = local.person(bot.space.slug, username)
         if not is_member and room.kind == ChannelKind.PUBLIC:
             person.join_channel(room.remote_id)
-            is_member = True
+            is_member, joined = True, ", who joined for it"
         message = Outgoing(key=key, person=PersonRef(id=bot.person.remote_id), text=text)
         if is_member:
             thread = top.remote_id if top else ""
@@ -55,6 +58,8 @@ def say(bot: Bot, room: Channel, username: str, text: str, *, top: Message | Non
         raise Invalid(told, field="newcomer") from error
     except (PlatformError, Misconfigured) as error:
         raise Invalid(f"{error.detail} {error.next_step}".strip(), code=error.code) from error
+    told = where if is_member else "directly"
+    audit.record("bot.written_to", bot, note=f"As {username}{joined}, {told}.")
     if is_member:
         return f"Said as {username}. It shows as soon as the bot hears it."
     return f"{username} wrote to {bot} directly: that is a room of its own."

@@ -286,8 +286,15 @@ class Words(forms.Form):
         if self.who:
             desk = self.desk
             asked = idempotency.fingerprint(draft.channel, draft.thread, draft.text, self.who)
-            key = f"{self.cleaned_data['once']} {asked}"
-            return speaking.say(desk.bot, desk.room, self.who, draft.text, top=desk.top, key=key)
+            once = idempotency.of_form(actor.key, self.cleaned_data["once"], asked)
+
+            def say() -> str:
+                return speaking.say(
+                    desk.bot, desk.room, self.who, draft.text, top=desk.top, key=once.key
+                )
+
+            text, _ = idempotency.perform(once, say)
+            return str(text)
         job_id = self._submit(actor, draft)
         if draft.only_for:
             done = f"shows it to {draft.only_for} alone: it is in no list"

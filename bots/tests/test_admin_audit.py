@@ -403,6 +403,23 @@ def test_credentials_of_many_bots_are_told_by_whoever_entered_them(world):
     assert (entry.action, entry.actor_label) == ("credential.replaced", "root")
 
 
+def test_credentials_that_were_tried_and_not_used_are_told_without_their_values(world):
+    root, wrong = cast.root(), "not-the-secret-42"
+    page = reverse("admin:bots_bot_credentials", args=[world.bot.pk])
+    user = User.objects.get(username="root")
+    begun = bulk_actions.rotate({world.bot: {"secret": wrong}}, user=user)
+    AuditEntry.objects.all().delete()
+
+    root.post(page, {"credential_secret": wrong})
+    bulk_actions.work(begun.pk)
+
+    for entry in AuditEntry.objects.all():
+        assert (entry.action, entry.actor_label) == ("bot.credentials_not_used", "root")
+        assert (entry.bot, entry.changes) == (world.bot, [])
+        assert entry.note == "secret: tried, not used (credentials_refused). The old ones stay."
+    assert AuditEntry.objects.count() == 2
+
+
 def test_groups_of_jobs_are_told_when_they_are_run_and_taken_back(world):
     make_person("anna", space=world.bot.space)
     wanted = Wanted(kind=GroupKind.ADD, people=["anna"], channels=[Channel.objects.get()])

@@ -18,7 +18,7 @@ from bots.admin.posting import NOTHING_DONE
 from bots.api import outside
 from bots.chat import speaking
 from bots.connections import poller
-from bots.models import Bot, Job, JobKind, Lane, Message
+from bots.models import AuditEntry, Bot, Job, JobKind, Lane, Message
 from bots.tests import cast
 from bots.tests.builders import SECRET, make_bot, make_channel, make_job, make_space, run_lanes
 from spaces import sync
@@ -324,6 +324,28 @@ def test_a_person_says_something_and_a_handler_answers(alice, bot, lobby):
     html = alice.get(url("log", bot.slug, lobby.pk)).content.decode()
     assert html.index("<strong>Dora</strong>") < html.index("<strong>Echo</strong>")
     assert html.count("<p>ping</p>") == 2
+
+
+def test_the_audit_log_says_who_wrote_as_whom_and_where(alice, bot, lobby):
+    private = make_channel(bot, "private", kind=ChannelKind.PRIVATE)
+    AuditEntry.objects.all().delete()
+
+    for _ in range(2):
+        say(alice, lobby, bot, once="1", text="hush", speaker="dora")
+    say(alice, lobby, bot, text="hush", speaker="+", newcomer="emil")
+    say(alice, private, bot, text="hush", speaker="+", newcomer="fred")
+    say(alice, private, bot, text="hush", speaker="+", newcomer="echo")  # who is a bot
+
+    entries = AuditEntry.objects.order_by("pk")
+    assert [(one.actor_label, one.action, one.bot) for one in entries] == [
+        ("alice", "bot.written_to", bot)
+    ] * 3
+    assert [one.note for one in entries] == [
+        "As dora, in lobby.",
+        "As emil, who joined for it, in lobby.",
+        "As fred, directly.",
+    ]
+    assert "hush" not in json.dumps(list(entries.values("label", "note", "changes")))
 
 
 def test_words_that_were_corrected_are_not_taken_for_the_first_ones(alice, bot, lobby):
