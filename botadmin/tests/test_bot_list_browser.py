@@ -122,7 +122,7 @@ def test_a_phone_shows_many_at_once_each_with_its_state_and_what_waits(browser):
     make_job(bell, make_channel(bell))
 
     expect(first.get_by_text("The bot is switched off. Press Start.")).to_be_visible()
-    expect(first.get_by_role("link", name="1 waiting")).to_be_visible()
+    expect(first.get_by_role("link", name="1 queued")).to_be_visible()
     expect(rows.nth(5)).to_be_in_viewport(ratio=1)
     expect(first.get_by_text("Acme")).to_be_hidden()
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
-from django.db.models import Max, Min, OuterRef, Q, Subquery, Sum
-from django.db.models.functions import Now
+from django.db.models import Max, Min, OuterRef, Subquery, Sum
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -22,19 +21,17 @@ from bots import tallies
 from bots.admin import counting, looks
 from bots.admin.counting import CountUpTo
 from bots.connections import states
-from bots.models import Bot, Job, Lane, LaneKind
-from bots.models.lane import UNFINISHED
+from bots.lanes import SCHEDULED
+from bots.models import Bot, Job, Lane, LaneKind, WorkState
 from bots.tallies import Rate
-
-NOW = Q(not_before=None) | Q(not_before__lte=Now()) | Q(attempts__gt=0)  # not put off on purpose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """The jobs of a bot that wait or are under way."""
+    """The jobs of a bot that nobody has begun."""
 
     count: str = "0"
-    oldest: datetime | None = None
+    oldest: datetime | None = None  # of those that were not put off on purpose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,15 +81,15 @@ class Cells:
 
     def queue(self, bot: Bot) -> SafeString:
         queue = self._queues.get(bot.pk, Queue())
-        if queue.oldest is None:
+        if queue.count == "0":
             return format_html('<span class="below">{}</span>', "empty")
         jobs = reverse("admin:bots_job_changelist")
-        url = f"{jobs}?bot__id__exact={bot.pk}&state__exact=queued"
+        url = f"{jobs}?bot__id__exact={bot.pk}&state__exact={WorkState.QUEUED}"
         return format_html(
-            '<a class="text-link" href="{}">{} waiting</a><div class="below">for {}</div>',
+            '<a class="text-link" href="{}">{} queued</a><div class="below">for {}</div>',
             url,
             queue.count,
-            lasting(timezone.now() - queue.oldest),
+            lasting(timezone.now() - queue.oldest) if queue.oldest else "later",
         )
 
     def rate(self, bot: Bot) -> SafeString:
@@ -145,14 +142,15 @@ def _name(kind: str, bot: Bot) -> str:
 
 def _queues(bots: Iterable[Bot]) -> dict[int, Queue]:
     """Counted in each lane as far as anybody reads, for this is asked all the time."""
-    waiting = Job.objects.filter(NOW, lane=OuterRef("pk"), state__in=UNFINISHED).order_by("pk")
+    queued = Job.objects.filter(lane=OuterRef("pk"), state=WorkState.QUEUED).order_by("pk")
+    first = queued.exclude(SCHEDULED)[:1]
     lanes = Lane.objects.filter(bot__in=[bot.pk for bot in bots], kind=LaneKind.JOBS).annotate(
-        waiting=CountUpTo(waiting), first_at=Subquery(waiting.values("created_at")[:1])
+        queued=CountUpTo(queued), first_at=Subquery(first.values("created_at"))
     )
     found = (
         lanes.order_by()
         .values_list("bot")
-        .annotate(count=Sum("waiting"), longest=Max("waiting"), oldest=Min("first_at"))
+        .annotate(count=Sum("queued"), longest=Max("queued"), oldest=Min("first_at"))
     )
     return {
         pk: Queue(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -77,19 +78,39 @@ def test_it_says_how_a_bot_is_and_what_to_do(echo):
     assert "Press Start." in page
 
 
-def test_it_says_how_many_jobs_wait_and_for_how_long(echo):
+def test_it_says_how_many_jobs_are_queued_and_for_how_long(echo):
     channel = make_channel(echo)
     run_lanes()
     Job.objects.all().delete()
     for _ in range(2):
         make_job(echo, channel)
-    make_job(echo, channel, not_before=timezone.now() + timedelta(days=1))
+    put_off = make_job(echo, channel, not_before=timezone.now() + timedelta(days=1))
+    under_way = make_job(echo, channel)
     Job.objects.update(created_at=timezone.now() - timedelta(minutes=3))
+    an_hour_ago = timezone.now() - timedelta(hours=1)
+    Job.objects.filter(pk=put_off.pk).update(created_at=an_hour_ago)
+    Job.objects.filter(pk=under_way.pk).update(state="running", created_at=an_hour_ago)
+
+    root = cast.root()
+    page = text_of(root.get(reverse(LIST)))
+
+    assert "3 queued" in page
+    assert "for 3 min" in page
+    (link,) = re.findall(r'href="([^"]+)">3 queued', page)
+    shown = root.get(link).context["cl"].result_list
+    assert len(shown) == 3
+    assert under_way not in shown
+
+
+def test_what_is_only_put_off_is_for_later(echo):
+    channel = make_channel(echo)
+    run_lanes()
+    make_job(echo, channel, not_before=timezone.now() + timedelta(days=1))
 
     page = text_of(cast.root().get(reverse(LIST)))
 
-    assert "2 waiting" in page
-    assert "for 3 min" in page
+    assert "1 queued" in page
+    assert "for later" in page
 
 
 def test_a_crowd_is_not_counted_to_its_end(echo, monkeypatch):
@@ -101,7 +122,7 @@ def test_a_crowd_is_not_counted_to_its_end(echo, monkeypatch):
 
     page = text_of(cast.root().get(reverse(LIST)))
 
-    assert "more than 2 waiting" in page
+    assert "more than 2 queued" in page
     jobs = reverse("admin:bots_job_changelist")
     assert f'href="{jobs}?bot__id__exact={echo.pk}&state__exact=queued"' in page
 
