@@ -49,6 +49,13 @@ def channels(bot: Bot, texts: Iterable[str]) -> dict[str, Channel | Missing]:
     return {text: _one_channel(bot, text, name, rows) for text, name in names.items()}
 
 
+def what_names(bot: Bot, channel: Channel) -> str:
+    """What somebody reads and `channel` finds this one by: its name, unless that may mean another;
+    then our id."""
+    named = channel.name or channel.title
+    return named if channels(bot, [named])[named] == channel else str(channel.pk)
+
+
 def recent_channels(bot: Bot, texts: Collection[str]) -> dict[str, Channel | Missing]:
     """As `channels`, for sending: those that were found a moment ago (`bots.recent`) are not looked
     for again."""

@@ -418,6 +418,24 @@ def _checkbox() -> str:
     return checkbox.render(ACTION_CHECKBOX_NAME, ANY_ROW)
 
 
+class OfChannel(TextFilter):
+    """What has to do with one channel, by its id."""
+
+    title = "channel id"
+    parameter_name = "channel"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.value():
+            return queryset
+        if (channel_id := as_id(str(self.value()))) is None:
+            return queryset.none()
+        channels = access.channels(actor_of(request)).filter(pk=channel_id)
+        return self.of(queryset, channels)
+
+    def of(self, rows: QuerySet[Any], channels: QuerySet[Channel]) -> QuerySet[Any]:
+        raise NotImplementedError
+
+
 STATE_FILTER = ("state", ChoicesDropdownFilter)
 KIND_FILTER = ("kind", ChoicesDropdownFilter)
 BOT_FILTER = ("bot", SearchedFilter)

@@ -16,7 +16,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from bots import labels, lifecycle
+from bots import labels, lifecycle, targets
 from bots.access import Act
 from bots.admin import looks, platforms
 from bots.admin.adding.first_channels import FirstChannels
@@ -266,7 +266,7 @@ class BotAdmin(BotPieces, ReplaceCredentials, StepByStep, AddBot, FirstChannels,
                 messages.success(request, f"Job {job_id} is accepted.")
                 return redirect("admin:bots_job_change", job_id)
         else:
-            form = operation(bot, initial={"channel": request.GET.get("channel", "")})
+            form = operation(bot, initial={"channel": _channel_asked(request, bot)})
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -299,3 +299,12 @@ class BotAdmin(BotPieces, ReplaceCredentials, StepByStep, AddBot, FirstChannels,
         if platform is None:
             return looks.pretty(bot.options)
         return looks.pairs(shown(declared_options(platform, "bot"), bot.options))
+
+
+def _channel_asked(request: HttpRequest, bot: Bot) -> str:
+    """Pages name a channel by its id, people read its name."""
+    text = request.GET.get("channel", "")
+    if (channel_id := targets.as_id(text)) is None:
+        return text
+    channel = targets.channels_of(bot).filter(pk=channel_id).first()
+    return targets.what_names(bot, channel) if channel else text

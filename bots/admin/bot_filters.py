@@ -10,9 +10,10 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
 
 from bots import access
 from bots.admin import platforms
-from bots.admin.base import SearchedFilter, actor_of
+from bots.admin.base import OfChannel, SearchedFilter, actor_of
 from bots.connections import states
 from bots.models import Bot, Label, State
+from spaces.models import Channel
 
 
 class ShownState(DropdownFilter):
@@ -60,6 +61,11 @@ class LabelFilter(DropdownFilter):
         return bots.filter(labels__name=self.value()) if self.value() else bots
 
 
+class InChannel(OfChannel):
+    def of(self, rows: QuerySet[Any], channels: QuerySet[Channel]) -> QuerySet[Any]:
+        return rows.filter(person__participations__channel__in=channels)
+
+
 FILTERS: tuple[Any, ...] = (
     ShownState,
     ("space", SearchedFilter),
@@ -67,4 +73,5 @@ FILTERS: tuple[Any, ...] = (
     LabelFilter,
     ("receive", ChoicesDropdownFilter),
     "enabled",
+    InChannel,
 )

@@ -105,7 +105,8 @@ class ChannelAdmin(GrowingAdmin):
 def _bots(
     request: HttpRequest, channel: Channel, bots: QuerySet[Bot], asks: Sequence[str]
 ) -> dict[str, Any]:
-    here = list(bots.filter(person__participations__channel=channel)[:LATEST])
+    found = list(bots.filter(person__participations__channel=channel)[: LATEST + 1])
+    here = found[:LATEST]
     lanes = _lanes(channel, here)
     rows = (
         (
@@ -118,6 +119,8 @@ def _bots(
     return {
         "title": "Bots in this channel",
         "table": looks.table(("Bot", "Ask it to", "What waits for here"), rows),
+        "all_url": f"{reverse('admin:bots_bot_changelist')}?channel={channel.pk}",
+        "more": len(found) > LATEST,
         "nothing": "None.",
     }
 
@@ -152,7 +155,7 @@ def _links(bot: Bot, channel: Channel, asks: Sequence[str]) -> SafeString:
     links = (
         (
             reverse("admin:bots_bot_ask", args=[bot.pk, name]),
-            urlencode({"channel": channel.name or channel.remote_id}),
+            urlencode({"channel": channel.pk}),
             OPERATIONS[name].label,
         )
         for name in asks

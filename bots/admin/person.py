@@ -7,29 +7,19 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.contrib.filters.admin import TextFilter
 from unfold.decorators import display
 
 from bots import access
 from bots.admin import looks
-from bots.admin.base import GrowingAdmin, SearchedFilter, actor_of
-from bots.targets import as_id
-from spaces.models import Participant, Person
+from bots.admin.base import GrowingAdmin, OfChannel, SearchedFilter, actor_of
+from spaces.models import Channel, Participant, Person
 
 LATEST = 50
 
 
-class InChannel(TextFilter):
-    title = "channel id"
-    parameter_name = "channel"
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if not self.value():
-            return queryset
-        if (channel_id := as_id(str(self.value()))) is None:
-            return queryset.none()
-        channels = access.channels(actor_of(request)).filter(pk=channel_id)
-        return queryset.filter(participations__channel__in=channels)
+class InChannel(OfChannel):
+    def of(self, rows: QuerySet[Any], channels: QuerySet[Channel]) -> QuerySet[Any]:
+        return rows.filter(participations__channel__in=channels)
 
 
 @admin.register(Person)

@@ -249,6 +249,40 @@ def test_the_page_of_a_channel_shows_who_is_there_and_what_was_said():
         assert told in page.content.decode()
 
 
+def test_the_page_of_a_channel_says_that_more_bots_are_in_it(monkeypatch):
+    monkeypatch.setattr("bots.admin.channel.LATEST", 1)
+    bot = make_bot("echo")
+    channel = make_channel(bot, "lobby")
+    root = cast.root()
+    page = reverse("admin:spaces_channel_change", args=[channel.pk])
+    everyone = f"{reverse('admin:bots_bot_changelist')}?channel={channel.pk}"
+    assert everyone not in root.get(page).content.decode()
+
+    bell = make_bot("bell")
+    make_bot("elsewhere")
+    channel.participants.create(person=bell.person)
+
+    assert everyone in root.get(page).content.decode()
+    assert set(root.get(everyone).context["cl"].result_list) == {bot, bell}
+
+
+def test_what_is_asked_on_the_page_of_a_channel_is_for_no_other_of_its_name():
+    bot = make_bot()
+    lobby = make_channel(bot, "lobby")
+    hall = make_channel(bot, "hall", title="Where all meet")
+    make_channel(bot, "foyer", title="lobby")
+    root = cast.root()
+
+    def offered(channel: Channel) -> str:
+        page = root.get(reverse("admin:spaces_channel_change", args=[channel.pk])).content.decode()
+        (link,) = re.findall(r'href="([^"]+)">Send a message', page)
+        form = root.get(html.unescape(link)).context["form"]
+        return str(form["channel"].value())
+
+    assert offered(lobby) == str(lobby.pk)
+    assert offered(hall) == "hall"
+
+
 def test_the_page_of_a_person_shows_their_channels():
     seed(1)
     person = Person.objects.get(username="person1")
