@@ -7,6 +7,8 @@ import re
 from io import BytesIO
 
 import pytest
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.urls import reverse
 from django.utils import timezone
 from playwright.sync_api import Page, Route, expect
@@ -204,6 +206,65 @@ def test_a_very_long_name_stays_on_the_page(browser, bot, lobby):
     said = bubble(page, "It is me").first
     expect(said).to_contain_text("m" * 100)
     assert said.evaluate("element => element.scrollWidth <= element.clientWidth")
+
+
+def log_in(page: Page, name: str, password: str) -> None:
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password").fill(password)
+    page.locator("[type=submit]").click()
+
+
+def test_what_was_begun_outlives_a_session_that_ends(browser, bot, lobby):
+    User.objects.create_superuser("carol", password="other-word")
+    page = open_room(browser, bot, lobby)
+    words = page.get_by_role("textbox", name="Message")
+    words.fill("A long story,\nnot told yet")
+    browser.text("Files, card, preview").click()
+    page.get_by_label("Title", exact=True).fill("Chapter 1")
+
+    Session.objects.all().delete()
+    log_in(page, "alice", "password")
+
+    expect(words).to_have_value("A long story,\nnot told yet")
+    expect(page.get_by_label("Title", exact=True)).to_have_value("Chapter 1")
+    expect(page.get_by_label("Title", exact=True)).to_be_visible()
+
+    Session.objects.all().delete()
+    log_in(page, "carol", "other-word")
+    expect(words).to_have_value("")
+
+    browser.become(User.objects.get(username="alice"))
+    page.reload()
+    words.press("Control+Enter")
+    expect(bubble(page, "A long story")).to_contain_text("Message queued")
+    expect(words).to_have_value("")
+    page.reload()
+    expect(words).to_have_value("")
+
+
+def test_an_edit_outlives_a_session_that_ends_and_not_its_dialog(browser, bot, lobby):
+    page = open_room(browser, bot, lobby)
+    page.get_by_role("textbox", name="Message").fill("helo")
+    page.keyboard.press("Control+Enter")
+    expect(bubble(page, "helo")).to_contain_text("Message queued")
+    work(bot)
+    new_text = page.get_by_role("textbox", name="New text")
+
+    def open_dialog() -> None:
+        bubble(page, "helo").hover()
+        bubble(page, "helo").get_by_role("link", name="React, edit").click()
+
+    open_dialog()
+    new_text.fill("hello")
+    Session.objects.all().delete()
+    log_in(page, "alice", "password")
+    open_dialog()
+    expect(new_text).to_have_value("hello")
+
+    page.keyboard.press("Escape")
+    expect(page.locator("#sheet")).not_to_be_visible()
+    open_dialog()
+    expect(new_text).to_have_value("helo")
 
 
 def test_a_double_click_sends_once(browser, bot, lobby):
