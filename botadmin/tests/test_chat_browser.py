@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.urls import reverse
 from django.utils import timezone
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from botadmin.tests.browser import Browser, in_both_looks
 from bots import clients, demo
@@ -19,7 +19,7 @@ from bots.connections import poller
 from bots.models import Bot, Job, Message
 from bots.tests import cast
 from bots.tests.builders import run_lanes
-from spaces.models import Channel, LocalMessage
+from spaces.models import Channel, LocalMessage, Person
 from spaces.platforms.messages import File, Outgoing
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -265,6 +265,46 @@ def test_an_edit_outlives_a_session_that_ends_and_not_its_dialog(browser, bot, l
     expect(page.locator("#sheet")).not_to_be_visible()
     open_dialog()
     expect(new_text).to_have_value("helo")
+
+
+def test_a_name_that_turns_the_writing_turns_nothing_beside_it(browser, bot, lobby):
+    Person.objects.filter(username="alice").update(name="Alice \u202e Archer")
+    page = open_room(browser, bot, lobby)
+    who = page.locator(".chat-who").filter(has_text="Alice").first
+
+    assert reads_forward(who.locator("time"))
+    browser.open("spaces_channel_change", lobby.pk)
+    assert reads_forward(page.locator(".tables td:last-child").first)
+
+
+def reads_forward(shown: Locator) -> bool:
+    """Whether the first letter is drawn left of the last one."""
+    return shown.evaluate(
+        """element => {
+            const letters = document.createTreeWalker(element, NodeFilter.SHOW_TEXT).nextNode();
+            const left = (from) => {
+                const range = document.createRange();
+                range.setStart(letters, from);
+                range.setEnd(letters, from + 1);
+                return range.getBoundingClientRect().left;
+            };
+            const words = letters.data;
+            return left(words.search(/\\S/)) < left(words.trimEnd().length - 1);
+        }"""
+    )
+
+
+def test_a_long_name_leaves_room_for_the_rest_of_a_table(browser, bot, lobby):
+    Person.objects.filter(username="alice").update(name="m" * 100, username="n" * 100)
+    Message.objects.filter(channel=lobby).update(text="x" * 500)
+    browser.open("spaces_channel_change", lobby.pk)
+
+    for title in ("Participants", "Latest messages"):
+        table = browser.page.get_by_role("region", name=title).locator("table")
+        box = table.evaluate("e => [e.scrollWidth, e.parentElement.clientWidth]")
+        assert box[0] <= box[1], title
+    text = browser.page.get_by_role("cell", name="x" * 100).first.bounding_box()
+    assert text["width"] > 300
 
 
 def test_a_double_click_sends_once(browser, bot, lobby):
