@@ -150,7 +150,7 @@ class Witness(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        while not self._over.wait(0.1):
+        while not self._over.wait(0.25):
             hearing = self._hearing()
             asked_at = time.monotonic()
             shown = self._company.connections_if_told()

@@ -23,6 +23,7 @@ from django.conf import settings
 MANAGE = settings.BASE_DIR / "manage.py"
 DEADLINE = 60.0  # seconds for anything to happen
 PATIENCE = 2 * DEADLINE  # where others work on the same machine, and nothing but waiting is lost
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.1  # seconds between two looks
 TOKEN = "ba_processes"  # of an install's API
 
 
@@ -153,9 +154,12 @@ def until(
     seconds: float = PATIENCE,
 ) -> None:
     deadline = time.monotonic() + seconds
+    pause = SHORTEST_PAUSE
     while not condition():
         assert time.monotonic() < deadline, f"it never happened; {explain()}"
-        time.sleep(0.02)
+        time.sleep(pause)
+        # Those who ask an install take the processor from it.
+        pause = min(1.5 * pause, LONGEST_PAUSE)
 
 
 def _of(environ: Path) -> bytes:

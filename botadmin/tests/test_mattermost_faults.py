@@ -107,7 +107,7 @@ def test_a_websocket_that_falls_silent_is_called_stale_and_nothing_is_missed(com
 
     company.server.controls.silence_sockets()
     company.say(*(f"during {number}" for number in range(20)))
-    until(lambda: not company.are_live("bot-0"))
+    until(lambda: len(company.states("bot-0")) > before)
     until(lambda: company.are_live("bot-0"))
     company.say("after")
 

@@ -513,7 +513,7 @@ def test_an_operation_from_the_page_of_a_channel_knows_the_channel(bot):
     channel = make_channel(bot, "lobby")
     root = cast.root()
     page = text_of(root.get(reverse("admin:spaces_channel_change", args=[channel.pk])))
-    url = f"{reverse('admin:bots_bot_ask', args=[bot.pk, 'send'])}?channel=lobby"
+    url = f"{reverse('admin:bots_bot_ask', args=[bot.pk, 'send'])}?channel={channel.pk}"
 
     assert url in page
     assert root.get(url).context["form"]["channel"].value() == "lobby"

@@ -399,7 +399,7 @@ def test_another_bot_is_called_as_here_where_the_platform_does_not_say_so(bot, v
     sheet = root.get(url("message", bot.slug, vault.pk, last.pk)).content.decode()
 
     assert page.count('<strong>Helping Hand</strong> <span class="chat-tag">bot</span>') == 2
-    assert "Answers Helping Hand: beep" in page
+    assert "Answers <bdi>Helping Hand: beep" in page
     assert "tada: Helping Hand." in page
     assert '<span class="chat-line">Helping Hand: boop</span>' in page
     assert "Message of Helping Hand" in sheet
@@ -440,7 +440,7 @@ def test_a_message_in_one_line_is_without_its_marks(bot, vault):
     Message.objects.exclude(pk=top.pk).delete()
     rooms = root.get(url("rooms", bot.slug)).content.decode()
 
-    assert f"Answers Somebody: {said}" in log
+    assert f"Answers <bdi>Somebody: {said}" in log
     assert f"Somebody: {said}" in rooms
 
 
@@ -470,7 +470,7 @@ def test_it_says_who_read_up_to_where(bot, vault):
 
     html = cast.root().get(url("log", bot.slug, vault.pk)).content.decode()
 
-    assert html.count("Read up to here by Dagobert") == 1
+    assert html.count("Read up to here by <bdi>Dagobert") == 1
     assert html.index("two") < html.index("Read up to here")
 
 
@@ -483,7 +483,7 @@ def test_a_thread_has_a_page_of_its_own(bot, vault):
     thread = root.get(url("thread_log", bot.slug, vault.pk, answer.pk)).content.decode()
 
     assert "1 answer" in room
-    assert "Answers Somebody: the question" in room
+    assert "Answers <bdi>Somebody: the question" in room
     assert thread.index("the question") < thread.index("the answer")
     page = root.get(url("thread", bot.slug, vault.pk, top.pk)).content.decode()
     assert 'aria-label="Thread"' in page
