@@ -253,9 +253,9 @@ class Traffic:
     def __init__(self, company: Company, chance: random.Random) -> None:
         self.company = company
         self.witness = Witness(company, *BOTS, live_at_most_seconds=TRUE_SECONDS)
-        how = {"pause_seconds": 0.5, "patience_seconds": PATIENCE_SECONDS}
+        how = {"pause_seconds": 0.8, "patience_seconds": PATIENCE_SECONDS}
         self.clients = [company.client(bot, to, chance, **how) for bot, to in SENDS]
-        self._people = [Person(company, name, chance, pause_seconds=0.2) for name in PEOPLE]
+        self._people = [Person(company, name, chance, pause_seconds=0.4) for name in PEOPLE]
 
     def start(self) -> None:
         for one in (*self._people, *self.clients, self.witness):
