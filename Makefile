@@ -43,13 +43,13 @@ test-services: $(READY) servers ## what needs a database, on a PostgreSQL and a 
 
 # Three at a time: each starts an install of seven processes, and waits much.
 test-faults: $(READY) servers ## all that can break, broken on purpose, each alone; `make soak` mixes them
-	$(BIN)/python -m pytest -n 3 -m faults
+	$(BIN)/python -m pytest -n 3 -m faults botadmin/tests
 
 soak: $(READY) servers ## everything that can break, at random, for SECONDS=900, from a SEED that is printed
 	$(BIN)/python -m botadmin.tests.soak $(SECONDS) $(SEED)
 
 test-browser: $(READY) ## the admin in Chromium
-	$(BIN)/python -m pytest -n 3 -m browser
+	$(BIN)/python -m pytest -n 3 -m browser botadmin/tests
 
 screenshots: $(READY) ## the pictures of the README, into docs/images
 	$(BIN)/python -m botadmin.tests.screenshots
