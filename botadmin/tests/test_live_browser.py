@@ -66,6 +66,7 @@ def aloud(browser: Browser) -> Locator:
     return browser.page.locator("body > p[role=status]")
 
 
+@pytest.mark.long
 def test_whoever_uses_the_keyboard_keeps_their_place_in_every_piece_of_every_page(browser):
     found = []
     seen = 0
